@@ -1,0 +1,26 @@
+"""What a deployment sets, from the environment (`ANNEALER_…`)."""
+
+from functools import lru_cache
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where the database and the broker are, and the limits of the API. Times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="ANNEALER_", frozen=True)
+
+    database_url: SecretStr = Field(description="`postgresql+psycopg://…` or `sqlite:////path`.")
+    broker_url: SecretStr = Field(description="`redis://…`, of a Redis or Valkey server.")
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="Largest request body.")
+    max_attempts: int = Field(default=5, ge=1, description="Attempts at a job before its failure is final.")
+    watch_seconds: float = Field(
+        default=0.04, gt=0, description="How often the versions of watched jobs are read, once for all clients."
+    )
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

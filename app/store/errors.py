@@ -1,0 +1,49 @@
+"""What the store refuses.
+
+    StoreError
+    ├── NotFound     no such row
+    ├── MoveRefused  the job's status does not allow this; carries from and to
+    ├── KeyReused    the idempotency key stands for another request
+    ├── KeyInFlight  a request with the same idempotency key is being answered right now
+    ├── Fenced       this attempt has been replaced: write nothing more
+    └── BlobDamaged  stored bytes do not have the hash they are known by
+"""
+
+
+class StoreError(Exception):
+    """Base of all errors that the store raises on purpose."""
+
+
+class NotFound(StoreError):
+    """There is no `kind` (a word such as "job") with this id."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(f"There is no {kind} {id}.")
+        self.kind = kind
+        self.id = id
+
+
+class MoveRefused(StoreError):
+    """A job may not go from status `before` to `after`."""
+
+    def __init__(self, job_id: str, before: str, after: str) -> None:
+        super().__init__(f"Job {job_id} is {before} and cannot become {after}.")
+        self.job_id = job_id
+        self.before = before
+        self.after = after
+
+
+class KeyReused(StoreError):
+    """An idempotency key came back with a different request."""
+
+
+class KeyInFlight(StoreError):
+    """Another request with the same idempotency key has not been answered yet."""
+
+
+class Fenced(StoreError):
+    """The attempt is closed: a newer one, a cancel or a delete has taken its place."""
+
+
+class BlobDamaged(StoreError):
+    """A blob's chunks are missing or do not have the hash it is known by."""

@@ -1,0 +1,300 @@
+"""The tables. What the database can hold as a rule, it holds: CHECKs, foreign keys, partial unique indexes."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.store.clock import Timestamp, now
+from app.store.states import FINAL, Outcome, Phase, Status, Wanted
+
+Json = dict[str, Any]
+
+
+def one_of(column: str, values: object, *, optional: bool = False) -> str:
+    """SQL condition that `column` holds one of an enum's values (or NULL where `optional`)."""
+    words = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
+    condition = f"{column} IN ({words})"
+    return f"{column} IS NULL OR {condition}" if optional else condition
+
+
+FINAL_WORDS = ", ".join(f"'{status}'" for status in sorted(FINAL))
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can name it too, on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {Json: JSON, datetime: Timestamp, list[str]: JSON, dict[str, str]: JSON}
+
+
+class Dataset(Base):
+    """A data set by name and content; `sha256` is over shapes, bytes and class names."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    channels: Mapped[int]
+    height: Mapped[int]
+    width: Mapped[int]
+    classes: Mapped[list[str]]
+    train_count: Mapped[int]
+    validation_count: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class Job(Base):
+    """What was asked for, what it is now and how far it has come.
+
+    `version` rises with every change that a reader can see; `attempt` is the fencing token; `event_count`
+    numbers the job's events.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint(one_of("status", Status), name="status"),
+        CheckConstraint(one_of("wanted", Wanted), name="wanted"),
+        CheckConstraint(one_of("phase", Phase, optional=True), name="phase"),
+        CheckConstraint("(status = 'running') = (phase IS NOT NULL)", name="phase_while_running"),
+        CheckConstraint(f"(status IN ({FINAL_WORDS})) = (finished_at IS NOT NULL)", name="finished_at_when_final"),
+        CheckConstraint("(status = 'failed') = (failure_class IS NOT NULL)", name="failure_when_failed"),
+        Index("ix_jobs_queue", "device", "id", postgresql_where=text("status = 'queued'"), sqlite_where=text("status = 'queued'")),
+        Index("ix_jobs_status_id", "status", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    labels: Mapped[dict[str, str]]
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    spec: Mapped[Json]
+    spec_sha256: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str]
+    epochs: Mapped[int]
+    steps_per_epoch: Mapped[int]
+
+    status: Mapped[Status] = mapped_column(String, default=Status.QUEUED)
+    wanted: Mapped[Wanted] = mapped_column(String, default=Wanted.RUN)
+    phase: Mapped[Phase | None] = mapped_column(String)
+    version: Mapped[int] = mapped_column(default=1)
+    attempt: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int]
+    event_count: Mapped[int] = mapped_column(default=0)
+
+    epoch: Mapped[int] = mapped_column(default=0)
+    step: Mapped[int] = mapped_column(BigInteger, default=0)
+    images_per_second: Mapped[float | None]
+
+    failure_class: Mapped[str | None]
+    failure_code: Mapped[str | None]
+    failure_message: Mapped[str | None]
+    failure_detail: Mapped[Json | None]
+    failure_hint: Mapped[str | None]
+
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    rung_at: Mapped[datetime | None]
+
+
+class Attempt(Base):
+    """One worker's try at a job. Open while `outcome` is NULL; a job has at most one open attempt."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        CheckConstraint(one_of("outcome", Outcome, optional=True), name="outcome"),
+        CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended_at_when_closed"),
+        Index(
+            "uq_attempts_open",
+            "job_id",
+            unique=True,
+            postgresql_where=text("outcome IS NULL"),
+            sqlite_where=text("outcome IS NULL"),
+        ),
+        Index("ix_attempts_lease", "lease_expires_at", postgresql_where=text("outcome IS NULL"), sqlite_where=text("outcome IS NULL")),
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker_id: Mapped[str]
+    device: Mapped[str | None]
+    first_step: Mapped[int] = mapped_column(BigInteger)
+    lease_expires_at: Mapped[datetime]
+    outcome: Mapped[Outcome | None] = mapped_column(String)
+    failure_code: Mapped[str | None]
+    failure_step: Mapped[int | None] = mapped_column(BigInteger)
+    started_at: Mapped[datetime] = mapped_column(server_default=now())
+    ended_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """A job's history, append-only, numbered from 1 within the job."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int | None]
+    kind: Mapped[str]
+    message: Mapped[str]
+    data: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class Epoch(Base):
+    """One finished epoch: losses in nats, accuracies as shares, times in seconds."""
+
+    __tablename__ = "epochs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger)
+    train_loss: Mapped[float]
+    train_accuracy: Mapped[float]
+    validation_loss: Mapped[float]
+    validation_accuracy: Mapped[float]
+    learning_rate: Mapped[float]
+    images_per_second: Mapped[float]
+    seconds: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class SeriesBlock(Base):
+    """Consecutive points of a per-step series: `points` is little-endian float64, all steps, then all values."""
+
+    __tablename__ = "series_blocks"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    first_step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int]
+    minimum: Mapped[float]
+    maximum: Mapped[float]
+    points: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Blob(Base):
+    """Content by its sha256. Complete once `stored_at` is set; `used_at` keeps it from early collection."""
+
+    __tablename__ = "blobs"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    stored_at: Mapped[datetime | None]
+    used_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class BlobChunk(Base):
+    """A piece of a blob; all but the last are `blobs.CHUNK_BYTES` long."""
+
+    __tablename__ = "blob_chunks"
+
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Snapshot(Base):
+    """A model worth keeping, as safetensors in a blob; scores are on the validation split."""
+
+    __tablename__ = "snapshots"
+    __table_args__ = (UniqueConstraint("job_id", "number"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    epoch: Mapped[int]
+    step: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    accuracy: Mapped[float]
+    error: Mapped[float]
+    negative_log_likelihood: Mapped[float]
+    provenance: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class Checkpoint(Base):
+    """Where a job can go on from; the newest and the one before are kept while it is not final."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    epoch: Mapped[int]
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class Ensemble(Base):
+    """Averaged probabilities of snapshots on the validation split, beside the single last model."""
+
+    __tablename__ = "ensembles"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
+    accuracy: Mapped[float]
+    error: Mapped[float]
+    negative_log_likelihood: Mapped[float]
+    single_accuracy: Mapped[float]
+    single_error: Mapped[float]
+    single_negative_log_likelihood: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class EnsembleMember(Base):
+    """A snapshot's share in an ensemble."""
+
+    __tablename__ = "ensemble_members"
+
+    ensemble_id: Mapped[str] = mapped_column(ForeignKey("ensembles.id", ondelete="CASCADE"), primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True, index=True)
+    position: Mapped[int]
+    weight: Mapped[float]
+
+
+class Worker(Base):
+    """A worker process that has been seen; gone when its heartbeat is old."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    device: Mapped[str]
+    slots: Mapped[int]
+    version: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=now())
+    heartbeat_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class IdempotencyKey(Base):
+    """What a client's key stands for: one request body, one job."""
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=now())

@@ -1,0 +1,64 @@
+"""What can go wrong in a training.
+
+    TrainerError
+    ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
+    ├── DataInvalid      the data set cannot be read or does not fit the spec
+    ├── DeviceUnavailable  the device that the spec asks for is not here
+    ├── Diverged         the loss is no longer a finite number
+    └── CheckpointDamaged  a checkpoint cannot be read, or belongs to another spec or data set
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong with a spec.
+
+    `pointer` is the RFC 6901 JSON Pointer of the value in the document as the user wrote it; the empty string
+    is the whole document. `code` is a stable word for programs, `detail` a sentence for people that says what
+    is wrong and what would be right.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class TrainerError(Exception):
+    """Base of all errors that the trainer raises on purpose."""
+
+    hint: str | None = None
+
+
+class SpecInvalid(TrainerError):
+    """The spec cannot be trained. `mistakes` is never empty."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("; ".join(f"{mistake.pointer or '/'}: {mistake.detail}" for mistake in mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class DataInvalid(TrainerError):
+    """A data set that cannot be read; the message names the file and the reason."""
+
+
+class DeviceUnavailable(TrainerError):
+    """The device that the spec asks for is not on this machine."""
+
+
+class Diverged(TrainerError):
+    """The loss became NaN or infinite at `step` (counted from 1 over the whole training)."""
+
+    def __init__(self, step: int, epoch: int, loss: float, learning_rate: float) -> None:
+        super().__init__(
+            f"The loss became {loss} at step {step} (epoch {epoch}), where the learning rate was {learning_rate:g}."
+        )
+        self.hint = "Lower schedule.learning_rate, or add network.batch_norm or a smaller initialization."
+        self.step = step
+        self.epoch = epoch
+
+
+class CheckpointDamaged(TrainerError):
+    """A checkpoint that is no good for this training; the message says why."""

@@ -1,0 +1,136 @@
+"""What a training reports while it runs, in the order in which it happens.
+
+Steps and epochs are counted from 1 over the whole training: an event with `step=31` tells of the state after
+the 31st update. Losses are mean cross-entropy in nats, accuracies are shares in [0, 1], times are seconds.
+Tensors in events are copies in host memory that training no longer touches.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Phase = Literal["loading_data", "training", "scoring"]
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    """Training turned to something else."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """The network stands on its device; `first_step` is 1, or the step after the checkpoint."""
+
+    device: str
+    parameters: int
+    epochs: int
+    steps_per_epoch: int
+    first_step: int
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StepsFinished:
+    """Consecutive steps of one epoch, from `first_step` on: the loss and the learning rate of each."""
+
+    epoch: int
+    first_step: int
+    losses: tuple[float, ...]
+    learning_rates: tuple[float, ...]
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well probabilities fit a split: accuracy, error = 1 - accuracy, mean negative log-likelihood."""
+
+    accuracy: float
+    error: float
+    negative_log_likelihood: float
+
+
+@dataclass(frozen=True)
+class EpochFinished:
+    """An epoch's row. `learning_rate` is the one of its last step; training figures are over augmented batches."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SnapshotTaken:
+    """A model worth keeping: weights by name, preprocessing included, and where they come from."""
+
+    number: int
+    epoch: int
+    step: int
+    scores: Scores
+    weights: "Mapping[str, Tensor]"
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckpointReady:
+    """All that is needed to go on from `step` to the bit: tensors by name and plain facts."""
+
+    epoch: int
+    step: int
+    tensors: "Mapping[str, Tensor]"
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EnsembleMember:
+    """A snapshot in an ensemble with its share in the average and its scores when it stands alone."""
+
+    snapshot: int
+    weight: float
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class EnsembleScored:
+    """Averaged probabilities of `members` on the validation split, beside the last model alone."""
+
+    members: tuple[EnsembleMember, ...]
+    scores: Scores
+    single: Scores
+
+
+@dataclass(frozen=True)
+class TrainingStopped:
+    """Training was asked to stop; the checkpoint of `step` came just before."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class TrainingFinished:
+    """Everything asked for is done."""
+
+    step: int
+
+
+Event = (
+    PhaseStarted
+    | TrainingStarted
+    | StepsFinished
+    | EpochFinished
+    | SnapshotTaken
+    | CheckpointReady
+    | EnsembleScored
+    | TrainingStopped
+    | TrainingFinished
+)

@@ -1,0 +1,342 @@
+"""Runs one attempt: fetches what it goes on from, supervises the child, stores each event, finishes the job.
+
+Three threads share an attempt. The reader empties the pipe, so that neither side can block on it. The keeper
+renews the lease and follows what the user wants, however long storing takes. The supervisor, in the thread
+that called, stores batches in order and ends the attempt.
+"""
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.store import attempts, blobs
+from app.store.attempts import Claim, Failure
+from app.store.engine import is_unavailable, read, retry
+from app.store.errors import BlobDamaged, Fenced
+from app.store.states import FailureClass, Wanted
+from trainer.events import CheckpointReady, SnapshotTaken, TrainingFinished, TrainingStopped
+from worker import child, forkserver, memory
+from worker.changes import changes_of
+from worker.station import Station
+from worker.wire import Failed, Message, decode
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+RETRY_SECONDS = 1.0
+
+
+def work(station: Station) -> None:
+    """Run jobs one after another for as long as there is a free slot, a job and no order to stop."""
+    try:
+        device = station.slots.get_nowait()
+    except queue.Empty:
+        return
+    try:
+        while not station.draining.is_set() and (claim := _claim(station)):
+            Supervisor(station, claim, device).run()
+    finally:
+        station.slots.put(device)
+
+
+def _claim(station: Station) -> Claim | None:
+    return retry(
+        station.engine,
+        lambda session: attempts.claim(
+            session,
+            worker_id=station.id,
+            devices=station.serves,
+            device=station.device,
+            lease_seconds=station.settings.lease_seconds,
+        ),
+    )
+
+
+class Replaced(Exception):
+    """The attempt is not ours any more, or the database has been away for too long: write nothing."""
+
+
+class Supervisor:
+    """One attempt at a job, from the claim to its end."""
+
+    def __init__(self, station: Station, claim: Claim, device: str) -> None:
+        self.station = station
+        self.claim = claim
+        self.device = "cpu" if claim.spec["device"] == "cpu" else device
+        self.scratch: Path = station.scratch / f"{claim.job_id}-{claim.attempt}"
+        self.log = log.bind(job=claim.job_id, attempt=claim.attempt)
+        self._over = threading.Event()
+        self._replaced = threading.Event()
+        self._cancelled = threading.Event()
+        self._stop_asked_at: float | None = None
+        self._child: forkserver.Child | None = None
+        self._child_lock = threading.Lock()
+        self._last: Message | None = None
+
+    def run(self) -> None:
+        """Run the attempt to its end. Whatever happens, the child is gone and the scratch folder empty after."""
+        self.log.info("attempt started", device=self.device, from_step=self._first_step)
+        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        keeper.start()
+        try:
+            self.scratch.mkdir()
+            self._supervise()
+        except (Fenced, Replaced):
+            self.log.warning("attempt was replaced")
+        except Exception:
+            self.log.exception("attempt broke")
+            with suppress(Exception):
+                self._finish(_broken("supervisor_error", "The worker met an unexpected error; its log has the details."))
+        finally:
+            self._over.set()
+            self._kill()
+            keeper.join()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @property
+    def _first_step(self) -> int:
+        return self.claim.checkpoint.step + 1 if self.claim.checkpoint else 1
+
+    # The supervisor's thread.
+
+    def _supervise(self) -> None:
+        kills_before = memory.out_of_memory_kills()
+        try:
+            order = self._order()
+        except BlobDamaged as error:
+            self._reject_checkpoint(error)
+            return
+        if not self._start(order):
+            self._finish(None)
+            return
+        for batch in self._batches():
+            self._store(batch)
+        assert self._child is not None
+        exit_code = self._child.join()
+        self._finish(self._failure(exit_code, memory.out_of_memory_kills() > kills_before))
+
+    def _order(self) -> child.Order:
+        """What the child is to do, with the files it goes on from fetched and checked."""
+        claim, settings = self.claim, self.station.settings
+        checkpoint = None
+        snapshots = []
+        if claim.checkpoint:
+            checkpoint = self.scratch / "resume.safetensors"
+            self._patiently(lambda: blobs.fetch(self.station.engine, claim.checkpoint.sha256, checkpoint))
+            for snapshot in claim.snapshots:
+                path = self.scratch / f"resume-snapshot-{snapshot.number}.safetensors"
+                self._patiently(lambda: blobs.fetch(self.station.engine, snapshot.sha256, path))
+                snapshots.append(path)
+        return child.Order(
+            spec=claim.spec_json,
+            dataset=claim.dataset,
+            dataset_sha256=claim.dataset_sha256,
+            device=self.device,
+            threads=settings.threads_per_job,
+            scratch=self.scratch,
+            checkpoint=checkpoint,
+            snapshots=tuple(snapshots),
+            checkpoint_seconds=settings.checkpoint_seconds,
+            report_seconds=settings.report_seconds,
+        )
+
+    def _start(self, order: child.Order) -> bool:
+        """Start the child, unless the attempt is already to end."""
+        with self._child_lock:
+            if self._is_ending:
+                return False
+            self._child = forkserver.start(child.run, order)
+            return True
+
+    def _batches(self) -> Iterator[list[Message]]:
+        """What the child reports until its pipe ends: at once after a pause, then every `report_seconds`."""
+        inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(inbox,), name="reader", daemon=True).start()
+        next_at = 0.0
+        ended = False
+        while not ended:
+            batch = [inbox.get()]
+            while batch[-1] is not None and (wait := next_at - time.monotonic()) > 0:
+                with suppress(queue.Empty):
+                    batch.append(inbox.get(timeout=wait))
+            while batch[-1] is not None and not inbox.empty():
+                batch.append(inbox.get())
+            ended = batch[-1] is None
+            next_at = time.monotonic() + self.station.settings.report_seconds
+            if messages := [message for message in batch if message is not None]:
+                yield messages
+
+    def _read(self, inbox: "queue.SimpleQueue[Message | None]") -> None:
+        assert self._child is not None
+        try:
+            while True:
+                inbox.put(decode(self._child.connection.recv_bytes()))
+        except (EOFError, OSError):
+            inbox.put(None)
+
+    def _store(self, batch: list[Message]) -> None:
+        """One transaction for the batch; the training's last word waits for the transaction that ends the job."""
+        if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
+            self._last = batch[-1]
+        self._patiently(lambda: self._record(batch))
+        for message in batch:
+            if message.file:
+                (self.scratch / message.file).unlink(missing_ok=True)
+
+    def _record(self, batch: list[Message]) -> None:
+        hashes = {
+            message.file: blobs.put(self.station.engine, self.scratch / message.file)
+            for message in batch
+            if message.file and isinstance(message.event, SnapshotTaken | CheckpointReady)
+        }
+        changes = changes_of(batch, hashes)
+        retry(
+            self.station.engine,
+            lambda session: attempts.record(
+                session, self.claim.job_id, self.claim.attempt, self.station.settings.lease_seconds, changes
+            ),
+        )
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Do it again while the database is away, for as long as the operator's patience lasts."""
+        deadline = time.monotonic() + self.station.settings.store_patience_seconds
+        while True:
+            if self._replaced.is_set():
+                raise Replaced
+            try:
+                return act()
+            except IntegrityError:
+                # A blob that was there already was collected before this attempt could refer to it.
+                self.log.info("storing once more", exc_info=True)
+                return act()
+            except Exception as error:
+                if not is_unavailable(error) or time.monotonic() > deadline:
+                    raise
+                self.log.warning("database is away", error=type(error).__name__)
+            self._over.wait(RETRY_SECONDS)
+
+    # How it ends.
+
+    def _finish(self, failure: Failure | None) -> None:
+        """Close the attempt and move the job in one transaction."""
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        lease = self.station.settings.lease_seconds
+        finished = self._last is not None and isinstance(self._last.event, TrainingFinished)
+
+        def end(session: Session) -> str:
+            wanted = attempts.renew(session, job_id, attempt, lease)
+            if wanted is Wanted.CANCEL:
+                attempts.cancel(session, job_id, attempt)
+                return "cancelled"
+            if finished:
+                attempts.succeed(session, job_id, attempt)
+                return "succeeded"
+            if failure is None:
+                attempts.release(session, job_id, attempt)
+                return "released"
+            attempts.fail(session, job_id, attempt, failure)
+            return failure.code
+
+        outcome = self._patiently(lambda: retry(self.station.engine, end))
+        self.log.info("attempt ended", outcome=outcome)
+        if outcome == "released" or failure is not None:
+            self.station.bell.ring(self.claim.spec["device"])
+
+    def _failure(self, exit_code: int, out_of_memory: bool) -> Failure | None:
+        """What the child's end means; None where it was asked to stop or has done everything."""
+        event = self._last.event if self._last else None
+        if isinstance(event, TrainingFinished | TrainingStopped) or self._is_ending:
+            return None
+        if isinstance(event, Failed):
+            failure_class = FailureClass(event.failure_class)
+            return Failure(failure_class, event.code, event.message, event.detail, event.hint, event.step)
+        return self._crash(exit_code, out_of_memory)
+
+    def _crash(self, exit_code: int, out_of_memory: bool) -> Failure:
+        self.log.warning("child died", exit_code=exit_code, output=self._output_tail())
+        if out_of_memory and exit_code == -9:
+            hint = "Lower batch_size, make the network smaller or give the worker more memory."
+            message = "The system killed the training because the machine ran out of memory."
+            return Failure(FailureClass.OUT_OF_MEMORY, "out_of_memory", message, {}, hint, None)
+        how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+        return _broken(f"child_{how.replace(' ', '_')}", f"The training process ended with {how}.")
+
+    def _output_tail(self, size: int = 4_000) -> str:
+        with suppress(OSError):
+            return (self.scratch / "child.log").read_bytes()[-size:].decode(errors="replace")
+        return ""
+
+    def _reject_checkpoint(self, error: BlobDamaged) -> None:
+        assert self.claim.checkpoint is not None
+        self.log.warning("stored files are damaged", error=str(error))
+        step = self.claim.checkpoint.step
+        self._patiently(
+            lambda: retry(
+                self.station.engine,
+                lambda session: attempts.reject_checkpoint(session, self.claim.job_id, self.claim.attempt, step),
+            )
+        )
+
+    # The keeper's thread.
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._cancelled.is_set() or self._replaced.is_set() or self.station.draining.is_set()
+
+    def _keep(self) -> None:
+        """Renew the lease and follow the user's wish until the attempt is over."""
+        while not self._over.wait(self.station.settings.beat_seconds):
+            try:
+                wanted = self._renew()
+            except Fenced:
+                self._replaced.set()
+                self._kill()
+                return
+            except Exception as error:
+                if not is_unavailable(error):
+                    self.log.exception("lease could not be renewed")
+                continue
+            if wanted is Wanted.CANCEL:
+                self._cancelled.set()
+                self._kill()
+            elif self.station.draining.is_set():
+                self._ask_to_stop()
+
+    def _renew(self) -> Wanted:
+        claim = self.claim
+        return retry(
+            self.station.engine,
+            lambda session: attempts.renew(
+                session, claim.job_id, claim.attempt, self.station.settings.lease_seconds
+            ),
+        )
+
+    def _ask_to_stop(self) -> None:
+        """Ask for a checkpoint and an end; past the grace, end it: the last checkpoint stands."""
+        with self._child_lock:
+            if self._child is None:
+                return
+            if self._stop_asked_at is None:
+                self._stop_asked_at = time.monotonic()
+                with suppress(OSError):
+                    self._child.connection.send_bytes(child.STOP)
+            elif time.monotonic() - self._stop_asked_at > self.station.settings.grace_seconds:
+                self._child.kill()
+
+    def _kill(self) -> None:
+        with self._child_lock:
+            if self._child is not None:
+                self._child.kill()
+
+
+def _broken(code: str, message: str) -> Failure:
+    return Failure(FailureClass.INFRASTRUCTURE, code, message, {}, None, None)

@@ -1,0 +1,57 @@
+"""Children from a server that has imported torch: some 10 ms to a running child, where a new process needs seconds."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["worker.child"])
+
+
+class Child:
+    """A running child, its end of the pipe, and the means to end it."""
+
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
+        self.process = process
+        self.connection = connection
+
+    def kill(self) -> None:
+        """End it and whatever it started, at once: what it has reported is stored, the rest is done again."""
+        pid = self.process.pid
+        if pid is None or self.process.exitcode is not None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        # Before the child has made its own group there is only the process.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def join(self) -> int:
+        """Wait for its end: the exit code, negative for a signal."""
+        self.process.join()
+        self.connection.close()
+        return self.process.exitcode or 0
+
+
+def start(target: Callable[..., None], *arguments: Any) -> Child:
+    """Run `target(connection, *arguments)` in a child."""
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return Child(process, ours)
+
+
+def gpus() -> list[str]:
+    """Names of this machine's GPUs, asked in a child; the server is warm afterwards."""
+    from worker import child
+
+    probe = start(child.probe)
+    names: list[str] = probe.connection.recv()
+    probe.join()
+    return names

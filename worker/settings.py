@@ -1,0 +1,47 @@
+"""What an operator sets for a worker, from the environment (`ANNEALER_WORKER_…`)."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """How many jobs at once, on what, and how patient. Times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ANNEALER_WORKER_", frozen=True)
+
+    slots: int = Field(default=1, ge=1, le=64, description="Jobs trained at the same time.")
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="CPU threads of each training; by default the cores / slots."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: GPUs where there are any.")
+    scratch: Path = Field(
+        default=Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}",
+        description="Folder for files on their way into the database; emptied as jobs end.",
+    )
+    lease_seconds: float = Field(
+        default=10.0, gt=0, description="How long a job belongs to a worker that has stopped renewing."
+    )
+    beat_seconds: float = Field(
+        default=0.5, gt=0, description="How often the lease is renewed and the user's wish is read."
+    )
+    report_seconds: float = Field(default=0.25, gt=0, description="How often progress is stored.")
+    sweep_seconds: float = Field(default=2.0, gt=0, description="How often lost jobs are looked for.")
+    checkpoint_seconds: float = Field(
+        default=60.0, gt=0, description="Time between checkpoints inside an epoch; each epoch ends with one."
+    )
+    store_patience_seconds: float = Field(
+        default=600.0, gt=0, description="How long a training goes on while the database is away."
+    )
+    grace_seconds: float = Field(
+        default=10.0, gt=0, description="How long a training may take to checkpoint when the worker stops."
+    )
+
+    @property
+    def threads_per_job(self) -> int:
+        """CPU threads of one training: fixed, because sums in another order are other sums."""
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // self.slots)
