@@ -16,7 +16,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="Largest request body.")
     max_attempts: int = Field(default=5, ge=1, description="Attempts at a job before its failure is final.")
     watch_seconds: float = Field(
-        default=0.04, gt=0, description="How often the versions of watched jobs are read, once for all clients."
+        default=0.04,
+        gt=0,
+        description="How often the versions of watched jobs are read, once for all clients.",
     )
 
 

@@ -1,11 +1,11 @@
 """What can go wrong in a training.
 
-    TrainerError
-    ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
-    ├── DataInvalid      the data set cannot be read or does not fit the spec
-    ├── DeviceUnavailable  the device that the spec asks for is not here
-    ├── Diverged         the loss is no longer a finite number
-    └── CheckpointDamaged  a checkpoint cannot be read, or belongs to another spec or data set
+TrainerError
+├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
+├── DataInvalid      the data set cannot be read or does not fit the spec
+├── DeviceUnavailable  the device that the spec asks for is not here
+├── Diverged         the loss is no longer a finite number
+└── CheckpointDamaged  a checkpoint cannot be read, or belongs to another spec or data set
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,12 @@
 """The training spec: what a user may ask for, every field with its meaning, unit and bound.
 
 Plain data, no code and no torch. Unknown keys are refused, numbers are never clamped, and what is left out
-takes the default that is written here. `trainer.validation` reads a spec from JSON and tells what is wrong
-with it; what one field demands of another is checked there too.
+takes the default that is written here. `trainer.parsing` reads a spec from JSON and tells what is wrong
+with it; what one field demands of another, and of the data set, is checked in `trainer.validation`.
 """
 
+import json
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,9 +22,6 @@ class Part(BaseModel):
     """A part of the spec: immutable, strict about types, without unknown keys, NaN or infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-# --- What goes in ----------------------------------------------------------------------------------------
 
 
 class Preprocessing(Part):
@@ -53,9 +52,6 @@ class HorizontalFlip(Part):
 
 
 Augmentation = Annotated[RandomCrop | HorizontalFlip, Field(discriminator="kind")]
-
-
-# --- The network -----------------------------------------------------------------------------------------
 
 
 class ConstantInitialization(Part):
@@ -132,6 +128,12 @@ class NetworkPart(Part):
     initialization: Initialization = Field(
         default=HeInitialization(kind="he"), description="How weights start. Biases start at zero."
     )
+    classes: int | None = Field(
+        default=None,
+        ge=2,
+        le=100_000,
+        description="Number of classes. Left out: the data set's; given: it must be the data set's.",
+    )
 
 
 class Mlp(NetworkPart):
@@ -139,7 +141,9 @@ class Mlp(NetworkPart):
 
     kind: Literal["mlp"]
     hidden: tuple[Width, ...] = Field(
-        default=(128,), max_length=256, description="Units of each hidden layer; empty for a linear classifier."
+        default=(128,),
+        max_length=256,
+        description="Units of each hidden layer; empty for a linear classifier.",
     )
 
 
@@ -153,6 +157,9 @@ class LeNet(NetworkPart):
     kind: Literal["lenet"]
     activation: Literal["relu", "tanh", "sigmoid"] = Field(
         default="tanh", description="Nonlinearity after every hidden layer."
+    )
+    initialization: Initialization = Field(
+        default=XavierInitialization(kind="xavier"), description="How weights start. Biases start at zero."
     )
     pool: Literal["average", "max"] = Field(default="average", description="How 2×2 windows are reduced.")
     padding: int = Field(
@@ -171,7 +178,9 @@ class ConvNet(NetworkPart):
     channels: tuple[Channels, ...] = Field(
         default=(32, 64, 128), min_length=1, max_length=64, description="Output channels of each block."
     )
-    kernel_size: int = Field(default=3, ge=1, le=63, description="Side of each convolution's kernel, in pixels.")
+    kernel_size: int = Field(
+        default=3, ge=1, le=63, description="Side of each convolution's kernel, in pixels."
+    )
     padding: int = Field(
         default=1, ge=0, le=64, description="Zeros around each convolution's input, in pixels."
     )
@@ -181,9 +190,6 @@ class ConvNet(NetworkPart):
 
 
 Network = Annotated[Mlp | LeNet | ConvNet, Field(discriminator="kind")]
-
-
-# --- Updates ---------------------------------------------------------------------------------------------
 
 
 class NoMomentum(Part):
@@ -245,9 +251,6 @@ class Regularization(Part):
         default=False,
         description="Apply weight decay to biases and batch-norm parameters too; by default they are left out.",
     )
-
-
-# --- The learning rate -----------------------------------------------------------------------------------
 
 
 class SchedulePart(Part):
@@ -312,9 +315,6 @@ Schedule = Annotated[
 ]
 
 
-# --- What comes out --------------------------------------------------------------------------------------
-
-
 class NoEnsemble(Part):
     """One model: the weights at the end of training."""
 
@@ -330,8 +330,6 @@ class SnapshotEnsemble(Part):
 
 Ensemble = Annotated[NoEnsemble | SnapshotEnsemble, Field(discriminator="kind")]
 
-
-# --- The whole -------------------------------------------------------------------------------------------
 
 LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 LabelValue = Annotated[str, Field(max_length=255)]
@@ -368,9 +366,7 @@ class TrainingSpec(Part):
     network: Network = Field(description="The architecture.")
     optimizer: Optimizer = Field(default=Sgd(kind="sgd"), description="How weights are updated.")
     schedule: Schedule = Field(description="The learning rate over the training.")
-    regularization: Regularization = Field(
-        default=Regularization(), description="What keeps weights small."
-    )
+    regularization: Regularization = Field(default=Regularization(), description="What keeps weights small.")
     batch_size: int = Field(default=128, ge=1, le=65_536, description="Images in a step.")
     last_batch: Literal["keep", "drop"] = Field(
         default="keep",
@@ -380,3 +376,9 @@ class TrainingSpec(Part):
     ensemble: Ensemble = Field(
         default=NoEnsemble(kind="none"), description="What is scored at the end, beside the last model."
     )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that determines the training: everything but the name and the labels."""
+        document = self.model_dump(mode="json", exclude={"name", "labels"})
+        return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -95,7 +95,11 @@ class Supervisor:
         except Exception:
             self.log.exception("attempt broke")
             with suppress(Exception):
-                self._finish(_broken("supervisor_error", "The worker met an unexpected error; its log has the details."))
+                self._finish(
+                    _broken(
+                        "supervisor_error", "The worker met an unexpected error; its log has the details."
+                    )
+                )
         finally:
             self._over.set()
             self._kill()
@@ -282,7 +286,9 @@ class Supervisor:
         self._patiently(
             lambda: retry(
                 self.station.engine,
-                lambda session: attempts.reject_checkpoint(session, self.claim.job_id, self.claim.attempt, step),
+                lambda session: attempts.reject_checkpoint(
+                    session, self.claim.job_id, self.claim.attempt, step
+                ),
             )
         )
 

@@ -52,7 +52,9 @@ class Sweeper(threading.Thread):
         if time.monotonic() > self._away_until:
             for job_id, attempt in retry(self._station.engine, sweep.rescue):
                 log.warning("rescued", job=job_id, attempt=attempt)
-        for _job_id, device in retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)):
+        for _job_id, device in retry(
+            self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)
+        ):
             if not self._station.bell.ring(device):
                 self._look_for_work()
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:

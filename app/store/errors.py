@@ -1,12 +1,13 @@
 """What the store refuses.
 
-    StoreError
-    ├── NotFound     no such row
-    ├── MoveRefused  the job's status does not allow this; carries from and to
-    ├── KeyReused    the idempotency key stands for another request
-    ├── KeyInFlight  a request with the same idempotency key is being answered right now
-    ├── Fenced       this attempt has been replaced: write nothing more
-    └── BlobDamaged  stored bytes do not have the hash they are known by
+StoreError
+├── NotFound     no such row
+├── MoveRefused  the job's status does not allow this; carries from and to
+├── KeyReused    the idempotency key stands for another request
+├── KeyInFlight  a request with the same idempotency key is being answered right now
+├── CursorInvalid  a list's cursor is damaged or belongs to another list
+├── Fenced       this attempt has been replaced: write nothing more
+└── BlobDamaged  stored bytes do not have the hash they are known by
 """
 
 
@@ -39,6 +40,10 @@ class KeyReused(StoreError):
 
 class KeyInFlight(StoreError):
     """Another request with the same idempotency key has not been answered yet."""
+
+
+class CursorInvalid(StoreError):
+    """A cursor that is damaged, or that came from a list with other filters."""
 
 
 class Fenced(StoreError):

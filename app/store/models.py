@@ -1,12 +1,15 @@
 """The tables. What the database can hold as a rule, it holds: CHECKs, foreign keys, partial unique indexes."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Enum,
     ForeignKey,
     Index,
     LargeBinary,
@@ -18,14 +21,25 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.store.clock import Timestamp, now
-from app.store.states import FINAL, Outcome, Phase, Status, Wanted
+from app.store.states import FINAL, FailureClass, Outcome, Phase, Status, Wanted
 
 Json = dict[str, Any]
 
 
-def one_of(column: str, values: object, *, optional: bool = False) -> str:
+def word(kind: type[StrEnum]) -> Enum:
+    """A column of an enum's values, as text; the CHECK of `one_of` holds it to them."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=20,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def one_of(column: str, values: Iterable[str], *, optional: bool = False) -> str:
     """SQL condition that `column` holds one of an enum's values (or NULL where `optional`)."""
-    words = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
+    words = ", ".join(f"'{value}'" for value in values)
     condition = f"{column} IN ({words})"
     return f"{column} IS NULL OR {condition}" if optional else condition
 
@@ -77,10 +91,19 @@ class Job(Base):
         CheckConstraint(one_of("status", Status), name="status"),
         CheckConstraint(one_of("wanted", Wanted), name="wanted"),
         CheckConstraint(one_of("phase", Phase, optional=True), name="phase"),
+        CheckConstraint(one_of("failure_class", FailureClass, optional=True), name="failure_class"),
         CheckConstraint("(status = 'running') = (phase IS NOT NULL)", name="phase_while_running"),
-        CheckConstraint(f"(status IN ({FINAL_WORDS})) = (finished_at IS NOT NULL)", name="finished_at_when_final"),
+        CheckConstraint(
+            f"(status IN ({FINAL_WORDS})) = (finished_at IS NOT NULL)", name="finished_at_when_final"
+        ),
         CheckConstraint("(status = 'failed') = (failure_class IS NOT NULL)", name="failure_when_failed"),
-        Index("ix_jobs_queue", "device", "id", postgresql_where=text("status = 'queued'"), sqlite_where=text("status = 'queued'")),
+        Index(
+            "ix_jobs_queue",
+            "device",
+            "id",
+            postgresql_where=text("status = 'queued'"),
+            sqlite_where=text("status = 'queued'"),
+        ),
         Index("ix_jobs_status_id", "status", "id"),
     )
 
@@ -94,9 +117,9 @@ class Job(Base):
     epochs: Mapped[int]
     steps_per_epoch: Mapped[int]
 
-    status: Mapped[Status] = mapped_column(String, default=Status.QUEUED)
-    wanted: Mapped[Wanted] = mapped_column(String, default=Wanted.RUN)
-    phase: Mapped[Phase | None] = mapped_column(String)
+    status: Mapped[Status] = mapped_column(word(Status), default=Status.QUEUED)
+    wanted: Mapped[Wanted] = mapped_column(word(Wanted), default=Wanted.RUN)
+    phase: Mapped[Phase | None] = mapped_column(word(Phase))
     version: Mapped[int] = mapped_column(default=1)
     attempt: Mapped[int] = mapped_column(default=0)
     max_attempts: Mapped[int]
@@ -106,7 +129,7 @@ class Job(Base):
     step: Mapped[int] = mapped_column(BigInteger, default=0)
     images_per_second: Mapped[float | None]
 
-    failure_class: Mapped[str | None]
+    failure_class: Mapped[FailureClass | None] = mapped_column(word(FailureClass))
     failure_code: Mapped[str | None]
     failure_message: Mapped[str | None]
     failure_detail: Mapped[Json | None]
@@ -132,7 +155,12 @@ class Attempt(Base):
             postgresql_where=text("outcome IS NULL"),
             sqlite_where=text("outcome IS NULL"),
         ),
-        Index("ix_attempts_lease", "lease_expires_at", postgresql_where=text("outcome IS NULL"), sqlite_where=text("outcome IS NULL")),
+        Index(
+            "ix_attempts_lease",
+            "lease_expires_at",
+            postgresql_where=text("outcome IS NULL"),
+            sqlite_where=text("outcome IS NULL"),
+        ),
     )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
@@ -141,7 +169,7 @@ class Attempt(Base):
     device: Mapped[str | None]
     first_step: Mapped[int] = mapped_column(BigInteger)
     lease_expires_at: Mapped[datetime]
-    outcome: Mapped[Outcome | None] = mapped_column(String)
+    outcome: Mapped[Outcome | None] = mapped_column(word(Outcome))
     failure_code: Mapped[str | None]
     failure_step: Mapped[int | None] = mapped_column(BigInteger)
     started_at: Mapped[datetime] = mapped_column(server_default=now())
@@ -269,7 +297,9 @@ class EnsembleMember(Base):
     __tablename__ = "ensemble_members"
 
     ensemble_id: Mapped[str] = mapped_column(ForeignKey("ensembles.id", ondelete="CASCADE"), primary_key=True)
-    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True, index=True)
+    snapshot_id: Mapped[str] = mapped_column(
+        ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
     position: Mapped[int]
     weight: Mapped[float]
 

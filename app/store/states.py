@@ -1,8 +1,8 @@
 """Job states: the single table of allowed moves.
 
-    queued ──► running ──► succeeded | failed | cancelled
-       ▲          │
-       └──────────┴─ (rescue, hand-back)     queued ──► cancelled | failed
+queued ──► running ──► succeeded | failed | cancelled
+   ▲          │
+   └──────────┴─ (rescue, hand-back)     queued ──► cancelled | failed
 """
 
 from enum import StrEnum

@@ -1,0 +1,95 @@
+"""Connections and transactions, on PostgreSQL and SQLite alike."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.orm import Session
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 10
+CONNECT_SECONDS = 3
+TRIES = 6
+TRANSIENT = {"40001", "40P01", "55P03"}
+"""PostgreSQL: serialization failure, deadlock, lock not available."""
+
+
+def create(url: str) -> Engine:
+    """An engine for a database URL, `sqlite:///…` or `postgresql+psycopg://…`."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite(url)
+    arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "annealer"}
+    return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args=arguments)
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Session]:
+    """A session that sees one state of the database and changes nothing."""
+    with Session(engine) as session:
+        yield session
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Session]:
+    """A session whose work is committed at the end, all of it or nothing.
+
+    On SQLite the write lock is taken at the start: a transaction that reads first and is refused its later write
+    would have to be done again.
+    """
+    with (
+        Session(engine.execution_options(immediate=True), expire_on_commit=False) as session,
+        session.begin(),
+    ):
+        yield session
+
+
+def retry(engine: Engine, work: Callable[[Session], T]) -> T:
+    """`work` in a transaction, again from the start when another transaction was in its way."""
+    for attempt in range(1, TRIES):
+        try:
+            with write(engine) as session:
+                return work(session)
+        except exc.DBAPIError as error:
+            if not _is_transient(error):
+                raise
+            time.sleep(random.uniform(0, 0.05) * 2**attempt)
+    with write(engine) as session:
+        return work(session)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an error means that the database is away or overloaded, not that the statement was wrong."""
+    if isinstance(error, exc.TimeoutError):
+        return True
+    if not isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return isinstance(error, exc.DBAPIError) and error.connection_invalidated
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or state[:2] in {"08", "53", "57"}
+
+
+def _is_transient(error: exc.DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in TRANSIENT or "database is locked" in str(error.orig)
+
+
+def _sqlite(url: str) -> Engine:
+    # isolation_level None: the driver leaves BEGIN to us.
+    arguments = {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+    engine = create_engine(url, pool_size=10, max_overflow=30, connect_args=arguments)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A commit is on the disk before it is answered, whatever happens to the power.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine

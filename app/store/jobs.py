@@ -1,0 +1,235 @@
+"""Jobs: submitted, found, listed, cancelled, deleted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Select, delete as delete_from, func, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from app.store import blobs, cursors, events, ids
+from app.store.clock import ago, now
+from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound
+from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, Snapshot
+from app.store.states import Phase, Status, Wanted, check_move
+from trainer.spec import TrainingSpec
+
+Sort = Literal["created_at", "-created_at", "name", "-name"]
+
+MOST_BELLS = 100
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """What a list is narrowed to; empty means all. `name` is a part of the name, in any case of letters."""
+
+    status: tuple[Status, ...] = ()
+    name: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    dataset: str | None = None
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """A client's key and the hash of the request that it stands for."""
+
+    key: str
+    request_sha256: str
+
+
+def submit(
+    session: Session,
+    spec: TrainingSpec,
+    dataset: Dataset,
+    *,
+    steps_per_epoch: int,
+    max_attempts: int,
+    idempotency: Idempotency | None = None,
+) -> tuple[Job, bool]:
+    """Queue a job, or find the one that the same key made before; the flag says whether it is new.
+
+    Raises `KeyReused` when the key stands for another request, `KeyInFlight` while another submit holds it.
+    """
+    if idempotency and (known := _known(session, idempotency)):
+        return known, False
+    job = Job(
+        id=ids.new("job"),
+        name=spec.name,
+        labels=spec.labels,
+        dataset_id=dataset.id,
+        spec=spec.model_dump(mode="json"),
+        spec_sha256=spec.sha256,
+        device=spec.device,
+        epochs=spec.epochs,
+        steps_per_epoch=steps_per_epoch,
+        status=Status.QUEUED,
+        wanted=Wanted.RUN,
+        version=0,
+        attempt=0,
+        event_count=0,
+        max_attempts=max_attempts,
+        # The bell follows the commit; should it be lost, the sweep finds this moment to be long ago.
+        rung_at=now(),
+    )
+    session.add(job)
+    session.flush()
+    events.append(session, job, "submitted", "The job was submitted.")
+    if idempotency:
+        session.add(
+            IdempotencyKey(key=idempotency.key, request_sha256=idempotency.request_sha256, job_id=job.id)
+        )
+    session.flush()
+    session.refresh(job)
+    return job, True
+
+
+def get(session: Session, job_id: str) -> Job:
+    """The job. Raises `NotFound`."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound("job", job_id)
+    return job
+
+
+def lock(session: Session, job_id: str) -> Job:
+    """The job, held until the transaction ends. Raises `NotFound`."""
+    query = select(Job).where(Job.id == job_id).with_for_update()
+    job = session.scalars(query, execution_options={"populate_existing": True}).first()
+    if job is None:
+        raise NotFound("job", job_id)
+    return job
+
+
+def page(
+    session: Session, filters: JobFilter, sort: Sort, after: str | None, limit: int
+) -> tuple[Sequence[Job], str | None]:
+    """`limit` jobs after a cursor, and the cursor after them, None at the end. Raises `CursorInvalid`.
+
+    Ids are made in the order of time, and so `created_at` sorts by them.
+    """
+    query = _filtered(filters)
+    columns = [Job.name, Job.id] if sort.endswith("name") else [Job.id]
+    descending = sort.startswith("-")
+    bound = [asdict(filters), sort]
+    if after is not None:
+        position = tuple(cursors.decode(bound, after, len(columns)))
+        place = tuple_(*columns)
+        query = query.where(place < position if descending else place > position)
+    order = [column.desc() if descending else column.asc() for column in columns]
+    found = session.scalars(query.order_by(*order).limit(limit + 1)).all()
+    jobs = found[:limit]
+    if len(found) <= limit:
+        return jobs, None
+    return jobs, cursors.encode(bound, [str(getattr(jobs[-1], column.key)) for column in columns])
+
+
+def queue_position(session: Session, job: Job) -> int | None:
+    """How many jobs are to be claimed before this one's turn is over: 1 for the next. None unless queued."""
+    if job.status is not Status.QUEUED:
+        return None
+    query = select(func.count()).where(Job.status == Status.QUEUED, Job.id <= job.id)
+    return session.scalar(query)
+
+
+def queue_positions(session: Session, found: Sequence[Job]) -> Mapping[str, int | None]:
+    """`queue_position` of several jobs, by id."""
+    return {job.id: queue_position(session, job) for job in found}
+
+
+def request_cancel(session: Session, job_id: str) -> Job:
+    """Cancel a job: at once unless it runs, else as soon as its worker sees the wish. Idempotent.
+
+    Raises `NotFound`, or `MoveRefused` for a job that has succeeded or failed.
+    """
+    job = lock(session, job_id)
+    if job.status is Status.CANCELLED or job.wanted is Wanted.CANCEL:
+        return job
+    check_move(job.id, job.status, Status.CANCELLED)
+    job.wanted = Wanted.CANCEL
+    if job.status is Status.RUNNING:
+        events.append(session, job, "cancel_requested", "The user asked to cancel the job.")
+    else:
+        move(job, Status.CANCELLED)
+        events.append(session, job, "cancelled", "The job was cancelled before it ran.")
+    session.flush()
+    session.refresh(job)
+    return job
+
+
+def delete(session: Session, job_id: str) -> None:
+    """Remove a finished job, all that belongs to it, and the blobs that only it needed.
+
+    Raises `NotFound`, or `MoveRefused` for a job that is not final.
+    """
+    job = lock(session, job_id)
+    if not job.status.is_final:
+        raise MoveRefused(job.id, job.status, "deleted")
+    owned = [
+        hash
+        for table in (Snapshot, Checkpoint)
+        for hash in session.scalars(select(table.sha256).where(table.job_id == job_id))
+    ]
+    session.execute(delete_from(Job).where(Job.id == job_id))
+    blobs.delete_unreferenced(session, owned)
+
+
+def move(job: Job, after: Status) -> None:
+    """Put a job that the caller holds locked into another status. Raises `MoveRefused`."""
+    check_move(job.id, job.status, after)
+    job.status = after
+    job.phase = Phase.STARTING if after is Status.RUNNING else None
+    job.version += 1
+    if after is Status.QUEUED:
+        job.rung_at = None
+    if after is Status.RUNNING and job.started_at is None:
+        job.started_at = now()
+    if after.is_final:
+        job.finished_at = now()
+
+
+def versions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    """The version of each job that exists."""
+    rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))
+    return {job_id: version for job_id, version in rows}
+
+
+def needing_bell(session: Session, older_than_seconds: float) -> list[tuple[str, str]]:
+    """Queued jobs whose last bell is long ago, as (id, device), the oldest first; they count as rung now."""
+    silent = or_(Job.rung_at.is_(None), Job.rung_at < ago(older_than_seconds))
+    query = select(Job.id, Job.device).where(Job.status == Status.QUEUED, silent)
+    query = query.order_by(Job.id).limit(MOST_BELLS).with_for_update(skip_locked=True)
+    waiting = [(job_id, device) for job_id, device in session.execute(query)]
+    if waiting:
+        chosen = [job_id for job_id, _ in waiting]
+        session.execute(update(Job).where(Job.id.in_(chosen)).values(rung_at=now()))
+    return waiting
+
+
+def _known(session: Session, idempotency: Idempotency) -> Job | None:
+    """The job that the key stands for. On PostgreSQL the key is held until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        held = session.scalar(
+            select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0)))
+        )
+        if not held:
+            raise KeyInFlight(f"A request with the key {idempotency.key} is being answered.")
+    known = session.get(IdempotencyKey, idempotency.key)
+    if known is None:
+        return None
+    if known.request_sha256 != idempotency.request_sha256:
+        raise KeyReused(f"The key {idempotency.key} stands for another request.")
+    return get(session, known.job_id)
+
+
+def _filtered(filters: JobFilter) -> Select[tuple[Job]]:
+    query = select(Job)
+    if filters.status:
+        query = query.where(Job.status.in_(filters.status))
+    if filters.name:
+        query = query.where(Job.name.icontains(filters.name, autoescape=True))
+    if filters.dataset:
+        query = query.join(Dataset).where(Dataset.name == filters.dataset)
+    labels: Any = Job.labels
+    for key, value in filters.labels:
+        query = query.where(labels[key].as_string() == value)
+    return query

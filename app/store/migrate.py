@@ -1,0 +1,88 @@
+"""The schema's version: brought up to date, taken down, checked."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+import migrations
+from app.store import datasets
+from app.store.engine import create, retry
+from trainer import data
+
+LOCK = 0x616E6E65
+"""Of all advisory locks, the one that migrations hold."""
+
+
+class SchemaMismatch(Exception):
+    """The database is not at this code's version; the message says what to run."""
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring a database up to a revision; many may try at once. Bundled data sets are made known."""
+    engine = create(url)
+    with _exclusively(engine) as connection:
+        command.upgrade(config(connection), revision)
+    if revision == "head":
+        retry(engine, _register_bundled)
+    engine.dispose()
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take a database down to a revision, `base` for an empty one."""
+    engine = create(url)
+    with _exclusively(engine) as connection:
+        command.downgrade(config(connection), revision)
+    engine.dispose()
+
+
+def check_schema(engine: Engine) -> None:
+    """Raise `SchemaMismatch` unless the database is at this code's version."""
+    head = ScriptDirectory.from_config(config()).get_current_head()
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current != head:
+        raise SchemaMismatch(
+            f"The database is at version {current or 'none'} and this program needs {head}: "
+            "run `annealer migrate`."
+        )
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, without a file."""
+    made = Config()
+    made.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    made.attributes["connection"] = connection
+    return made
+
+
+class _exclusively:
+    """A transaction in which nobody else migrates."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.execution_options(immediate=True).connect()
+
+    def __enter__(self) -> Connection:
+        connection = self._connection
+        if connection.dialect.name == "sqlite":
+            # Rebuilding a table drops the old one, and no row that refers to it may go along.
+            connection.connection.execute("PRAGMA foreign_keys = OFF")  # type: ignore[attr-defined]
+        connection.begin()
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        return connection
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        transaction = self._connection.get_transaction()
+        if transaction is not None and transaction.is_active:
+            transaction.rollback() if kind else transaction.commit()
+        self._connection.close()
+
+
+def _register_bundled(session: Session) -> None:
+    for name in data.BUNDLED:
+        datasets.register(session, data.load(name).facts)

@@ -1,0 +1,18 @@
+"""Puts right what a worker left behind. Harmless from many workers at once: locked rows are skipped."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.store import attempts
+from app.store.clock import now
+from app.store.models import Attempt
+from app.store.states import Status
+
+MOST_RESCUED = 100
+
+
+def rescue(session: Session) -> list[tuple[str, int, Status]]:
+    """Close attempts whose lease has run out: (job, attempt, the job's status now) of each."""
+    query = select(Attempt).where(Attempt.outcome.is_(None), Attempt.lease_expires_at < now())
+    lost = session.scalars(query.limit(MOST_RESCUED).with_for_update(skip_locked=True)).all()
+    return [(attempt.job_id, attempt.number, attempts.lose(session, attempt)) for attempt in lost]

@@ -1,0 +1,36 @@
+"""Worker processes that have been seen."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from app.store.clock import ago, now
+from app.store.models import Worker
+
+ALIVE_SECONDS = 15.0
+FORGOTTEN_SECONDS = 24 * 3600.0
+
+
+def beat(session: Session, *, id: str, host: str, pid: int, device: str, slots: int, version: str) -> None:
+    """Say that a worker lives; rows of those not seen for a day are removed."""
+    known = session.execute(update(Worker).where(Worker.id == id).values(heartbeat_at=now()))
+    if known.rowcount == 0:  # type: ignore[attr-defined]
+        session.add(Worker(id=id, host=host, pid=pid, device=device, slots=slots, version=version))
+    session.execute(delete(Worker).where(Worker.heartbeat_at < ago(FORGOTTEN_SECONDS)))
+
+
+def forget(session: Session, id: str) -> None:
+    """Remove a worker that has said goodbye."""
+    session.execute(delete(Worker).where(Worker.id == id))
+
+
+def all_of_them(session: Session) -> Sequence[tuple[Worker, bool]]:
+    """Every worker that has been seen lately, the oldest first, and whether it is alive."""
+    rows = session.execute(select(Worker, is_alive()).order_by(Worker.id))
+    return [(worker, bool(alive)) for worker, alive in rows]
+
+
+def is_alive() -> ColumnElement[bool]:
+    """Whether a worker's heartbeat is fresh."""
+    return Worker.heartbeat_at > ago(ALIVE_SECONDS)

@@ -1,0 +1,216 @@
+"""`python -m trainer spec.yaml`: the whole trainer with no server."""
+
+import argparse
+import csv
+import json
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer import checkpoint, data, device, document, snapshot
+from trainer.data import DataSet
+from trainer.errors import SpecInvalid, TrainerError
+from trainer.events import (
+    CheckpointReady,
+    EnsembleScored,
+    EpochFinished,
+    Event,
+    SnapshotTaken,
+    TrainingStarted,
+    TrainingStopped,
+)
+from trainer.spec import TrainingSpec
+from trainer.train import Resume, train
+from trainer.validation import check
+
+DONE, BAD_INPUT, FAILED, STOPPED = 0, 2, 3, 4
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code is 0 done, 2 bad input, 3 failed, 4 stopped."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        spec = _spec(options.spec)
+        dataset = _dataset(options.data, spec)
+        _check(options.spec, spec, dataset)
+        folder = options.out or Path("runs") / _slug(spec.name)
+        run = Run(spec, folder, resume=options.resume)
+        return run.follow(dataset)
+    except SpecInvalid as error:
+        for mistake in error.mistakes:
+            print(mistake.detail, file=sys.stderr)
+        return BAD_INPUT
+    except TrainerError as error:
+        print(f"{error}\n{error.hint or ''}".rstrip(), file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return BAD_INPUT
+
+
+class Run:
+    """A training in a folder of its own: snapshots, metrics, the result, and the newest checkpoint."""
+
+    def __init__(self, spec: TrainingSpec, folder: Path, *, resume: bool) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.resume = resume
+        self.code = DONE
+        self.result: dict[str, Any] = {"spec": spec.model_dump(mode="json"), "epochs": [], "snapshots": []}
+
+    def follow(self, dataset: DataSet) -> int:
+        """Train to the end, or until Ctrl-C, which leaves a checkpoint."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        goes_on = self._resume() if self.resume else None
+        with _interrupt() as asked:
+            events = train(
+                self.spec,
+                dataset,
+                device=device.choose(self.spec.device),
+                resume=goes_on,
+                stop=lambda: bool(asked),
+            )
+            for event in events:
+                self._handle(event)
+        self._write()
+        return self.code
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case TrainingStarted():
+                self.result["environment"] = dict(event.environment)
+                print(
+                    f"{event.parameters:,} parameters on {event.environment['device']}; files in {self.folder}"
+                )
+            case EpochFinished():
+                self.result["epochs"].append(asdict(event))
+                print(_epoch_line(event, self.spec.epochs), flush=True)
+            case SnapshotTaken():
+                path = self.folder / f"snapshot-{event.number}.safetensors"
+                snapshot.write(path, event.weights, event.provenance)
+                scores = asdict(event.scores)
+                self.result["snapshots"].append({"file": path.name, "epoch": event.epoch, **scores})
+            case CheckpointReady():
+                facts = {
+                    **event.facts,
+                    "epochs": self.result["epochs"],
+                    "snapshots": self.result["snapshots"],
+                }
+                checkpoint.write(self.folder / CHECKPOINT, event.tensors, facts)
+            case EnsembleScored():
+                self.result["ensemble"] = asdict(event)
+                print(_ensemble_table(event))
+            case TrainingStopped():
+                self.code = STOPPED
+                print(f"Stopped after step {event.step}; go on with --resume.")
+
+    def _resume(self) -> Resume:
+        path = self.folder / CHECKPOINT
+        _, facts = checkpoint.read(path)
+        self.result["epochs"], self.result["snapshots"] = facts["epochs"], facts["snapshots"]
+        files = [self.folder / taken["file"] for taken in facts["snapshots"]]
+        return Resume(path, files)
+
+    def _write(self) -> None:
+        if self.code == DONE:
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
+            (self.folder / "result.json").write_text(json.dumps(self.result, indent=2) + "\n")
+        with (self.folder / "metrics.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, [field.name for field in fields(EpochFinished)])
+            writer.writeheader()
+            writer.writerows(self.result["epochs"])
+
+
+class _interrupt:
+    """Collects Ctrl-C and SIGTERM instead of dying of them; a second Ctrl-C is obeyed at once."""
+
+    def __enter__(self) -> list[int]:
+        asked: list[int] = []
+
+        def ask(number: int, _frame: object) -> None:
+            asked.append(number)
+            signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, ask) for number in signals}
+        return asked
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="Train a spec, with no server.")
+    parser.add_argument("spec", type=Path, help="the spec, YAML or JSON")
+    parser.add_argument(
+        "--data", type=Path, help="folder with MNIST's four IDX files; default: the spec's data set, bundled"
+    )
+    parser.add_argument("--out", type=Path, help="folder for what comes out; default: runs/NAME")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    return parser
+
+
+def _spec(path: Path) -> TrainingSpec:
+    read = document.read(path)
+    try:
+        return read.spec()
+    except SpecInvalid as error:
+        raise _located(read, error) from None
+
+
+def _check(path: Path, spec: TrainingSpec, dataset: DataSet) -> None:
+    """Refuse a spec that does not fit the data, before anything is written."""
+    try:
+        check(spec, dataset.facts)
+    except SpecInvalid as error:
+        raise _located(document.read(path), error) from None
+
+
+def _located(read: document.Document, error: SpecInvalid) -> SpecInvalid:
+    """The same mistakes, each with its file and line."""
+    return SpecInvalid(
+        [type(mistake)(mistake.pointer, mistake.code, read.complaint(mistake)) for mistake in error.mistakes]
+    )
+
+
+def _dataset(folder: Path | None, spec: TrainingSpec) -> DataSet:
+    return data.load_folder(folder) if folder else data.load(spec.dataset)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
+
+
+def _epoch_line(event: EpochFinished, epochs: int) -> str:
+    return (
+        f"epoch {event.epoch}/{epochs}  loss {event.train_loss:.4f}  accuracy {event.train_accuracy:.2%}  "
+        f"validation loss {event.validation_loss:.4f}  accuracy {event.validation_accuracy:.2%}  "
+        f"rate {event.learning_rate:.3g}  {event.images_per_second:,.0f} images/s"
+    )
+
+
+def _ensemble_table(event: EnsembleScored) -> str:
+    rows: Iterator[tuple[str, Any]] = (
+        (f"snapshot {member.snapshot}", member.scores) for member in event.members
+    )
+    lines = [
+        f"{name:<12} accuracy {scores.accuracy:.2%}  negative log-likelihood "
+        f"{scores.negative_log_likelihood:.4f}"
+        for name, scores in (*rows, ("ensemble", event.scores))
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Data sets as whole arrays in memory, and the reader of MNIST's file format.
+
+`mnist5k`, 5,000 digits of MNIST, comes with the package (`trainer/mnist5k/NOTICE.md` says whose they are).
+"""
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import DataInvalid
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+BUNDLED = {"mnist5k": tuple("0123456789")}
+"""The data sets that come with the package, with the names of their classes."""
+
+UNSIGNED_BYTE = 8
+LARGEST_IDX_BYTES = 2**32
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images `(N, C, H, W)` uint8 and their class numbers `(N,)` int64."""
+
+    images: Images
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a spec is checked against: all that there is to know of a data set without its images."""
+
+    name: str
+    sha256: str
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    train_count: int
+    validation_count: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        return (self.channels, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training and a validation split of images of one size."""
+
+    name: str
+    train: Split
+    validation: Split
+    classes: tuple[str, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the content: class names, shapes and bytes of both splits. The name has no part in it."""
+        digest = sha256("\0".join(self.classes).encode())
+        for split in (self.train, self.validation):
+            for array in (split.images, split.labels):
+                digest.update(repr((array.shape, array.dtype.str)).encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    @property
+    def facts(self) -> DataFacts:
+        """The data set without its images."""
+        _, channels, height, width = self.train.images.shape
+        return DataFacts(
+            name=self.name,
+            sha256=self.sha256,
+            channels=channels,
+            height=height,
+            width=width,
+            classes=self.classes,
+            train_count=len(self.train),
+            validation_count=len(self.validation),
+        )
+
+
+def load(name: str) -> DataSet:
+    """A bundled data set by its name. Raises `DataInvalid`."""
+    if name not in BUNDLED:
+        raise DataInvalid(f"There is no data set {name!r} here; there is {', '.join(BUNDLED)}.")
+    return _load(resources.files("trainer") / name, name, BUNDLED[name])
+
+
+def load_folder(folder: Path) -> DataSet:
+    """A folder with MNIST's four files, gzip or not: `train-…` to train on, `t10k-…` to validate.
+
+    Classes are named by their numbers. Raises `DataInvalid`, which names the file and the reason.
+    """
+    return _load(folder, folder.name, None)
+
+
+def read_idx(path: Traversable) -> NDArray[np.uint8]:
+    """An array of unsigned bytes in IDX, the format of MNIST, gzip or not. Raises `DataInvalid`."""
+    data = _bytes(path)
+    if len(data) < 4 or data[:2] != b"\0\0":
+        raise DataInvalid(f"{path.name} is not an IDX file: it does not begin with two zero bytes.")
+    kind, dimensions = data[2], data[3]
+    if kind != UNSIGNED_BYTE:
+        raise DataInvalid(
+            f"{path.name} holds numbers of type {kind:#04x}; only unsigned bytes (0x08) are read."
+        )
+    start = 4 + 4 * dimensions
+    if dimensions == 0 or len(data) < start:
+        raise DataInvalid(f"{path.name} ends within its header.")
+    shape = struct.unpack(f">{dimensions}I", data[4:start])
+    promised = 1
+    for size in shape:
+        promised *= size
+    if promised != len(data) - start:
+        raise DataInvalid(
+            f"{path.name} promises {promised} bytes ({'×'.join(map(str, shape))}) and holds {len(data) - start}."
+        )
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _load(folder: Traversable, name: str, classes: tuple[str, ...] | None) -> DataSet:
+    train, validation = _split(folder, "train"), _split(folder, "t10k")
+    if train.images.shape[1:] != validation.images.shape[1:]:
+        raise DataInvalid(
+            f"Training images are {_size(train)} and validation images {_size(validation)}; they must be alike."
+        )
+    seen = int(max(train.labels.max(), validation.labels.max())) + 1
+    classes = classes or tuple(str(number) for number in range(seen))
+    if seen > len(classes):
+        raise DataInvalid(f"A label is {seen - 1}, but {name} has {len(classes)} classes, counted from 0.")
+    return DataSet(name, train, validation, classes)
+
+
+def _split(folder: Traversable, prefix: str) -> Split:
+    images = read_idx(_file(folder, f"{prefix}-images-idx3-ubyte"))
+    labels = read_idx(_file(folder, f"{prefix}-labels-idx1-ubyte"))
+    if images.ndim != 3 or labels.ndim != 1:
+        raise DataInvalid(
+            f"The {prefix} files must hold images (three dimensions) and labels (one dimension)."
+        )
+    if len(images) != len(labels):
+        raise DataInvalid(f"There are {len(images)} {prefix} images and {len(labels)} labels.")
+    if images.size == 0:
+        raise DataInvalid(f"The {prefix} files hold no images.")
+    return Split(images[:, None], labels.astype(np.int64))
+
+
+def _file(folder: Traversable, name: str) -> Traversable:
+    for candidate in (folder / f"{name}.gz", folder / name):
+        if candidate.is_file():
+            return candidate
+    raise DataInvalid(f"There is no {name} (or {name}.gz) in {folder.name}.")
+
+
+def _bytes(path: Traversable) -> bytes:
+    with path.open("rb") as file:
+        if not path.name.endswith(".gz"):
+            return file.read()
+        try:
+            with gzip.open(file) as unpacked:
+                data: bytes = unpacked.read(LARGEST_IDX_BYTES + 1)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataInvalid(f"{path.name} is a damaged gzip file: {error}.") from error
+    if len(data) > LARGEST_IDX_BYTES:
+        raise DataInvalid(f"{path.name} unpacks to more than {LARGEST_IDX_BYTES} bytes.")
+    return data
+
+
+def _size(split: Split) -> str:
+    return "×".join(str(size) for size in split.images.shape[2:])

@@ -1,0 +1,34 @@
+"""What a network predicts, and how well that fits.
+
+Predictions are log-probabilities in float64: a confident mistake costs a large but finite number of nats.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from trainer.events import Scores
+
+BATCH_SIZE = 500
+
+
+@torch.inference_mode()
+def log_probabilities(model: nn.Module, images: Tensor) -> Tensor:
+    """Log of the predicted distributions (N, K) float64 on the CPU, for images (N, C, H, W) uint8.
+
+    The model is left in the mode that it was in.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        logits = [model(batch).double() for batch in images.split(BATCH_SIZE)]
+    finally:
+        model.train(was_training)
+    return torch.cat(logits).log_softmax(1).cpu()
+
+
+def scores(log_probabilities: Tensor, labels: Tensor) -> Scores:
+    """Accuracy, error and mean negative log-likelihood in nats, of (N, K) against (N,)."""
+    correct = int((log_probabilities.argmax(1) == labels).sum())
+    likelihood = log_probabilities.gather(1, labels[:, None]).mean()
+    accuracy = correct / len(labels)
+    return Scores(accuracy, 1 - accuracy, -float(likelihood))

@@ -1,0 +1,348 @@
+"""The training loop: a spec and a data set in, events out.
+
+    PhaseStarted(loading_data) TrainingStarted PhaseStarted(training)
+    each epoch:  StepsFinished…  EpochFinished  [SnapshotTaken]  [CheckpointReady]
+    PhaseStarted(scoring) [EnsembleScored] TrainingFinished
+
+A `CheckpointReady` says that everything up to its step has been reported. A training that goes on from it
+reports the rest and ends with the same bits as one that was never stopped, on the same kind of device.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer import build, checkpoint, dropout, networks, optimizer, preprocess, snapshot
+from trainer.augment import augment
+from trainer.batches import Batches
+from trainer.data import DataSet
+from trainer.device import describe, deterministic
+from trainer.ensemble import average
+from trainer.errors import CheckpointDamaged, Diverged
+from trainer.evaluate import log_probabilities, scores
+from trainer.events import (
+    CheckpointReady,
+    EnsembleMember,
+    EnsembleScored,
+    EpochFinished,
+    Event,
+    PhaseStarted,
+    Scores,
+    SnapshotTaken,
+    StepsFinished,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+)
+from trainer.initialize import initialize
+from trainer.schedule import learning_rate
+from trainer.spec import SnapshotEnsemble, TrainingSpec
+from trainer.validation import Plan, check
+
+MODEL, MOMENTUM, LOSSES, CORRECT = "model.", "momentum.", "losses", "correct"
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A checkpoint to go on from, and the files of the snapshots that were taken up to it, oldest first."""
+
+    checkpoint: Path
+    snapshots: Sequence[Path] = ()
+
+
+def train(
+    spec: TrainingSpec,
+    data: DataSet,
+    *,
+    device: torch.device,
+    resume: Resume | None = None,
+    checkpoint_seconds: float = 60.0,
+    report_seconds: float = 0.25,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Train `spec` on `data`, reporting every `report_seconds` and at each epoch's end.
+
+    A checkpoint comes with each epoch and every `checkpoint_seconds` inside one. Once `stop()` is true the step
+    in hand is finished, a checkpoint made, and `TrainingStopped` is the last event. Torch is set to deterministic
+    algorithms while the iterator runs. Raises `SpecInvalid`, `CheckpointDamaged` or `Diverged`.
+    """
+    plan = check(spec, data.facts)
+    pace = Pace(checkpoint_seconds, report_seconds, stop)
+    with deterministic():
+        yield PhaseStarted("loading_data")
+        training = Training(plan, data, device)
+        if resume:
+            training.restore(resume)
+        yield training.started()
+        yield PhaseStarted("training")
+        while training.epoch < spec.epochs:
+            yield from training.run_epoch(pace)
+            if training.stopped:
+                yield TrainingStopped(training.step)
+                return
+        yield PhaseStarted("scoring")
+        yield from training.score()
+        yield TrainingFinished(training.step)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a training reports and checkpoints, in seconds, and when it is to stop."""
+
+    checkpoint_seconds: float
+    report_seconds: float
+    stop: Callable[[], bool]
+
+
+class Training:
+    """A training at a point between two steps. `epoch` counts finished ones, `done` steps of the next."""
+
+    def __init__(self, plan: Plan, data: DataSet, device: torch.device) -> None:
+        self.spec = plan.spec
+        self.plan = plan
+        self.data = data
+        self.device = device
+        self.epoch = 0
+        self.done = 0
+        self.stopped = False
+        self.model = self._model()
+        self.optimizer = optimizer.make(self.model, self.spec.optimizer, self.spec.regularization)
+        self.batches = Batches(
+            data.train,
+            self.spec.batch_size,
+            device,
+            self.spec.seed,
+            drop_last=self.spec.last_batch == "drop",
+        )
+        self.batch_sizes = self.batches.sizes()
+        self.losses = torch.zeros(plan.steps_per_epoch, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.validation_images = torch.tensor(data.validation.images, device=device)
+        self.validation_labels = torch.tensor(data.validation.labels)
+        self.members: list[tuple[int, Mapping[str, Tensor]]] = []
+
+    @property
+    def step(self) -> int:
+        """Steps done over the whole training."""
+        return self.epoch * self.plan.steps_per_epoch + self.done
+
+    def started(self) -> TrainingStarted:
+        """What begins now."""
+        return TrainingStarted(
+            device=str(self.device),
+            parameters=self.plan.parameters,
+            epochs=self.spec.epochs,
+            steps_per_epoch=self.plan.steps_per_epoch,
+            first_step=self.step + 1,
+            environment=describe(self.device),
+        )
+
+    def run_epoch(self, pace: Pace) -> Iterator[Event]:
+        """The rest of the epoch in hand, or as much of it as `pace.stop` leaves."""
+        began = time.monotonic()
+        first = self.done
+        yield from self._steps(pace)
+        if self.stopped:
+            yield self._checkpoint()
+            return
+        trained = sum(self.batch_sizes[first:])
+        speed = trained / (time.monotonic() - began)
+        validation = self._validate()
+        rate = self._rate(self.done - 1)
+        losses = self.losses.tolist()
+        correct = int(self.correct)
+        self.epoch, self.done = self.epoch + 1, 0
+        self.correct.zero_()
+        seen = sum(self.batch_sizes)
+        yield EpochFinished(
+            epoch=self.epoch,
+            step=self.step,
+            train_loss=math.fsum(map(math.prod, zip(losses, self.batch_sizes, strict=True))) / seen,
+            train_accuracy=correct / seen,
+            validation_loss=validation.negative_log_likelihood,
+            validation_accuracy=validation.accuracy,
+            learning_rate=rate,
+            images_per_second=speed,
+            seconds=time.monotonic() - began,
+        )
+        if self.epoch in self.plan.snapshot_epochs:
+            yield self._snapshot(validation)
+        if self.epoch < self.spec.epochs:
+            yield self._checkpoint()
+
+    def score(self) -> Iterator[Event]:
+        """The ensemble of the newest snapshots, if one is asked for, beside the last model alone."""
+        if not isinstance(self.spec.ensemble, SnapshotEnsemble):
+            return
+        share = 1 / len(self.members)
+        predicted = []
+        for _, weights in self.members:
+            self.model.load_state_dict(weights)
+            predicted.append(log_probabilities(self.model, self.validation_images))
+        alone = [scores(one, self.validation_labels) for one in predicted]
+        numbers = [number for number, _ in self.members]
+        yield EnsembleScored(
+            members=tuple(
+                EnsembleMember(number, share, member) for number, member in zip(numbers, alone, strict=True)
+            ),
+            scores=scores(average(predicted, [share] * len(predicted)), self.validation_labels),
+            single=alone[-1],
+        )
+
+    def restore(self, resume: Resume) -> None:
+        """Go on from a checkpoint of the same spec and data. Raises `CheckpointDamaged`."""
+        tensors, facts = checkpoint.read(resume.checkpoint)
+        if facts.get("spec_sha256") != self.spec.sha256 or facts.get("dataset_sha256") != self.data.sha256:
+            raise CheckpointDamaged("The checkpoint belongs to another spec or data set.")
+        try:
+            self.model.load_state_dict(_under(MODEL, tensors))
+            for name, parameter in self.model.named_parameters():
+                if (saved := tensors.get(MOMENTUM + name)) is not None:
+                    like = torch.empty_like(parameter, requires_grad=False)
+                    self.optimizer.state[parameter][optimizer.BUFFER] = like.copy_(saved)
+            losses = tensors[LOSSES]
+            self.losses[: len(losses)] = losses
+            self.correct.copy_(tensors[CORRECT])
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointDamaged(f"The checkpoint does not fit the network: {error}") from error
+        self.epoch, self.done = divmod(facts["step"], self.plan.steps_per_epoch)
+        for path in resume.snapshots:
+            weights, provenance = snapshot.read(path)
+            self._remember(provenance["number"], weights)
+
+    def _model(self) -> nn.Sequential:
+        layers = networks.describe(self.spec.network, self.data.facts.shape, len(self.data.classes))
+        fitted = preprocess.fitted(self.spec.preprocessing, self.data.train.images)
+        model = build.build(layers, self.data.facts.shape, fitted)
+        initialize(model, self.spec.network.initialization, self.spec.seed)
+        convolves = any(isinstance(module, nn.Conv2d) for module in model)
+        # Convolutions are quicker with channels last, on CPUs and on tensor cores.
+        memory_format = torch.channels_last if convolves else torch.contiguous_format
+        return model.to(self.device, memory_format=memory_format)
+
+    def _steps(self, pace: Pace) -> Iterator[Event]:
+        """Train to the end of the epoch. No value is read from the device but for a report."""
+        reported, reported_at = self.done, time.monotonic()
+        checkpoint_at = reported_at + pace.checkpoint_seconds
+        self.model.train()
+        for images, labels in self.batches.epoch(self.epoch + 1, skip=self.done):
+            if pace.stop():
+                self.stopped = True
+                break
+            if time.monotonic() > checkpoint_at:
+                yield from self._report(reported, reported_at)
+                yield self._checkpoint()
+                reported, reported_at = self.done, time.monotonic()
+                checkpoint_at = reported_at + pace.checkpoint_seconds
+            self._train(images, labels)
+            if time.monotonic() - reported_at > pace.report_seconds:
+                yield from self._report(reported, reported_at)
+                reported, reported_at = self.done, time.monotonic()
+        yield from self._report(reported, reported_at)
+
+    def _train(self, images: Tensor, labels: Tensor) -> None:
+        """One update: augment, forward, loss, backward, step."""
+        seed, step = self.spec.seed, self.step + 1
+        dropout.reseed(self.model, self.device, seed, step)
+        logits = self.model(augment(images, self.spec.augmentation, seed, step))
+        loss = functional.cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.set_learning_rate(self.optimizer, self._rate(self.done))
+        self.optimizer.step()
+        self.losses[self.done] = loss.detach()
+        self.correct += (logits.detach().argmax(1) == labels).sum()
+        self.done += 1
+
+    def _rate(self, done: int) -> float:
+        """The learning rate of the step after `done` steps of the epoch in hand."""
+        clock = self.epoch + done / self.plan.steps_per_epoch
+        return learning_rate(self.spec.schedule, clock, self.spec.epochs)
+
+    def _report(self, start: int, since: float) -> Iterator[Event]:
+        """The steps of the epoch in hand from `start` on; raises `Diverged` at the first that is not finite."""
+        losses = self.losses[start : self.done].tolist()
+        finite = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        images = sum(self.batch_sizes[start : self.done])
+        rates = [self._rate(done) for done in range(start, self.done)]
+        first_step = self.epoch * self.plan.steps_per_epoch + start + 1
+        if finite:
+            yield StepsFinished(
+                epoch=self.epoch + 1,
+                first_step=first_step,
+                losses=tuple(losses[:finite]),
+                learning_rates=tuple(rates[:finite]),
+                images_per_second=images / (time.monotonic() - since),
+            )
+        if finite < len(losses):
+            raise Diverged(first_step + finite, self.epoch + 1, losses[finite], rates[finite])
+
+    def _validate(self) -> Scores:
+        """Scores on the validation split; raises `Diverged` when the loss there is not finite."""
+        found = scores(log_probabilities(self.model, self.validation_images), self.validation_labels)
+        if not math.isfinite(found.negative_log_likelihood):
+            raise Diverged(
+                self.step, self.epoch + 1, found.negative_log_likelihood, self._rate(self.done - 1)
+            )
+        return found
+
+    def _snapshot(self, found: Scores) -> SnapshotTaken:
+        number = self.plan.snapshot_epochs.index(self.epoch) + 1
+        weights = _on_host(self.model.state_dict())
+        self._remember(number, weights)
+        return SnapshotTaken(
+            number=number,
+            epoch=self.epoch,
+            step=self.step,
+            scores=found,
+            weights=weights,
+            provenance=self._provenance(number, found),
+        )
+
+    def _remember(self, number: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep the snapshots that the ensemble will be made of."""
+        if isinstance(self.spec.ensemble, SnapshotEnsemble):
+            self.members = [*self.members, (number, weights)][-self.spec.ensemble.last :]
+
+    def _provenance(self, number: int, found: Scores) -> dict[str, Any]:
+        return {
+            "spec": self.spec.model_dump(mode="json"),
+            "spec_sha256": self.spec.sha256,
+            "dataset": {"name": self.data.name, "sha256": self.data.sha256},
+            "classes": list(self.data.classes),
+            "input_shape": list(self.data.facts.shape),
+            "number": number,
+            "epoch": self.epoch,
+            "step": self.step,
+            "scores": asdict(found),
+            "environment": describe(self.device),
+        }
+
+    def _checkpoint(self) -> CheckpointReady:
+        tensors = {MODEL + name: tensor for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            if (buffer := self.optimizer.state[parameter].get(optimizer.BUFFER)) is not None:
+                tensors[MOMENTUM + name] = buffer
+        tensors[LOSSES] = self.losses[: self.done]
+        tensors[CORRECT] = self.correct
+        facts = {"step": self.step, "spec_sha256": self.spec.sha256, "dataset_sha256": self.data.sha256}
+        return CheckpointReady(self.epoch, self.step, _on_host(tensors), facts)
+
+
+def _on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies in host memory that training no longer touches."""
+    return {
+        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, tensor in tensors.items()
+    }
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): item for name, item in tensors.items() if name.startswith(prefix)}
