@@ -1,7 +1,5 @@
 """What a deployment sets, from the environment (`ANNEALER_…`)."""
 
-from functools import lru_cache
-
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,9 +18,3 @@ class Settings(BaseSettings):
         gt=0,
         description="How often the versions of watched jobs are read, once for all clients.",
     )
-
-
-@lru_cache
-def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()

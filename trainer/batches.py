@@ -15,9 +15,7 @@ class Batches:
     The last batch of an epoch is smaller when the split cannot be divided, unless `drop_last`.
     """
 
-    def __init__(
-        self, split: Split, batch_size: int, device: torch.device, seed: int, *, drop_last: bool
-    ) -> None:
+    def __init__(self, split: Split, batch_size: int, device: torch.device, seed: int, *, drop_last: bool) -> None:
         self._images = torch.tensor(split.images, device=device)
         self._labels = torch.tensor(split.labels, device=device)
         self._batch_size = batch_size

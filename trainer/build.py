@@ -64,4 +64,5 @@ def _module(layer: Layer, shape: Shape) -> nn.Module:
 
 def _without_weights(kind: type[nn.Module], *arguments: Any, **options: Any) -> nn.Module:
     """Without torch's own initialization, which would draw from the global generator."""
-    return skip_init(kind, *arguments, **options)
+    module: nn.Module = skip_init(kind, *arguments, **options)  # type: ignore[no-untyped-call]
+    return module

@@ -115,9 +115,7 @@ def read_idx(path: Traversable) -> NDArray[np.uint8]:
         raise DataInvalid(f"{path.name} is not an IDX file: it does not begin with two zero bytes.")
     kind, dimensions = data[2], data[3]
     if kind != UNSIGNED_BYTE:
-        raise DataInvalid(
-            f"{path.name} holds numbers of type {kind:#04x}; only unsigned bytes (0x08) are read."
-        )
+        raise DataInvalid(f"{path.name} holds numbers of type {kind:#04x}; only unsigned bytes (0x08) are read.")
     start = 4 + 4 * dimensions
     if dimensions == 0 or len(data) < start:
         raise DataInvalid(f"{path.name} ends within its header.")
@@ -149,9 +147,7 @@ def _split(folder: Traversable, prefix: str) -> Split:
     images = read_idx(_file(folder, f"{prefix}-images-idx3-ubyte"))
     labels = read_idx(_file(folder, f"{prefix}-labels-idx1-ubyte"))
     if images.ndim != 3 or labels.ndim != 1:
-        raise DataInvalid(
-            f"The {prefix} files must hold images (three dimensions) and labels (one dimension)."
-        )
+        raise DataInvalid(f"The {prefix} files must hold images (three dimensions) and labels (one dimension).")
     if len(images) != len(labels):
         raise DataInvalid(f"There are {len(images)} {prefix} images and {len(labels)} labels.")
     if images.size == 0:

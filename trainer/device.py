@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,16 +43,18 @@ def deterministic() -> Iterator[None]:
     """Let torch use only algorithms that give the same bits each time; what was set before is set again after."""
     # cuBLAS reads this once, when the first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    was_on = torch.are_deterministic_algorithms_enabled()
-    was_filling = torch.utils.deterministic.fill_uninitialized_memory
+    mode_before = torch.get_deterministic_debug_mode()
+    filling: Any = torch.utils.deterministic
+    was_filling = filling.fill_uninitialized_memory
     was_benchmarking = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
+    # As torch.use_deterministic_algorithms does, without its import of the compiler, which takes a second.
+    torch.set_deterministic_debug_mode("error")
     # Filling finds reads of unwritten memory, at the cost of a write of every new tensor.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    filling.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(was_on)
-        torch.utils.deterministic.fill_uninitialized_memory = was_filling
+        torch.set_deterministic_debug_mode(mode_before)
+        filling.fill_uninitialized_memory = was_filling
         torch.backends.cudnn.benchmark = was_benchmarking

@@ -23,15 +23,13 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag not in (STRING, NUMBER, INTEGER, BOOLEAN):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "keys must be plain words", key.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, "keys must be plain words", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
             seen.add(key.value)
-        return {key.value: self.construct_object(value, deep=True) for key, value in node.value}  # type: ignore[no-untyped-call]
+        return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
 
 
 STRING, NUMBER, INTEGER, BOOLEAN, NULL = (

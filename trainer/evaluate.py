@@ -20,7 +20,7 @@ def log_probabilities(model: nn.Module, images: Tensor) -> Tensor:
     was_training = model.training
     model.eval()
     try:
-        logits = [model(batch).double() for batch in images.split(BATCH_SIZE)]
+        logits = [model(batch).double() for batch in torch.split(images, BATCH_SIZE)]
     finally:
         model.train(was_training)
     return torch.cat(logits).log_softmax(1).cpu()

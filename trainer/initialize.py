@@ -25,9 +25,7 @@ def initialize(model: nn.Module, initialization: Initialization, seed: int) -> N
     weighted = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     for index, module in enumerate(weighted):
         with torch.no_grad():
-            module.weight.copy_(
-                draw(initialization, module.weight.shape, generator("cpu", seed, "initialize", index))
-            )
+            module.weight.copy_(draw(initialization, module.weight.shape, generator("cpu", seed, "initialize", index)))
             if module.bias is not None:
                 module.bias.zero_()
 

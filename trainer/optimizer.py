@@ -21,9 +21,7 @@ BUFFER = "momentum_buffer"
 
 def make(model: nn.Module, spec: Sgd, regularization: Regularization) -> torch.optim.SGD:
     """The optimizer for a `model` that is on its device. The learning rate is set at each step."""
-    optimizer = torch.optim.SGD(
-        _groups(model, regularization), lr=0.0, fused=True, **_arguments(spec.momentum)
-    )
+    optimizer = torch.optim.SGD(_groups(model, regularization), lr=0.0, fused=True, **_arguments(spec.momentum))
     if isinstance(spec.momentum, AveragedMomentum) and spec.momentum.start == "zero":
         # torch seeds the buffer with the whole first gradient; the rule starts at zero.
         for parameter in model.parameters():

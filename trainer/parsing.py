@@ -56,18 +56,14 @@ def _decode(document: bytes | str) -> str:
     try:
         return document.decode()
     except UnicodeDecodeError as error:
-        raise _invalid(
-            f"This is not UTF-8: the byte at offset {error.start} belongs to no character."
-        ) from None
+        raise _invalid(f"This is not UTF-8: the byte at offset {error.start} belongs to no character.") from None
 
 
 def _load(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise _invalid(
-            f"This is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from None
+        raise _invalid(f"This is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
     except _Refused as error:
         raise _invalid(str(error)) from None
     except ValueError:
@@ -137,9 +133,7 @@ def _mistake(document: Any, details: ErrorDetails) -> Mistake:
             tag = context["discriminator"].strip("'")
             known = [word.strip(" '") for word in context["expected_tags"].split(",")]
             sentence = f"There is no {tag} {shorten(context['tag'])}{_nearest(context['tag'], known)}"
-            return Mistake(
-                pointer(*location, tag), f"unknown_{tag}", f"{sentence} It is one of {', '.join(known)}."
-            )
+            return Mistake(pointer(*location, tag), f"unknown_{tag}", f"{sentence} It is one of {', '.join(known)}.")
         case "literal_error":
             words = context["expected"].replace("'", "")
             return Mistake(pointer(*location), "unknown_choice", f"This must be {words}; it is {given}.")
@@ -213,7 +207,7 @@ def _path(document: Any, location: Location) -> list[int | str]:
         path.append(part)
         may_be_tag = True
         if isinstance(current, dict):
-            current = current.get(part)  # type: ignore[arg-type]
+            current = current.get(part)
         elif isinstance(current, list) and isinstance(part, int) and part < len(current):
             current = current[part]
         else:

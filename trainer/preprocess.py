@@ -32,9 +32,7 @@ class Standardize(nn.Module):
 def blank(preprocessing: Preprocessing, shape: tuple[int, int, int]) -> Standardize:
     """A module for images of `shape` (C, H, W) whose statistics are still to be loaded."""
     channels = (shape[0], 1, 1)
-    return Standardize(
-        torch.zeros(shape if preprocessing.centre == "per_pixel" else channels), torch.ones(channels)
-    )
+    return Standardize(torch.zeros(shape if preprocessing.centre == "per_pixel" else channels), torch.ones(channels))
 
 
 def fitted(preprocessing: Preprocessing, images: Images) -> Standardize:

@@ -95,9 +95,7 @@ class BatchNorm(Part):
     """Normalise each channel by its batch statistics; running averages at test (Ioffe and Szegedy 2015)."""
 
     epsilon: float = Field(default=1.0e-5, gt=0, le=1, description="Added to the variance.")
-    momentum: float = Field(
-        default=0.1, gt=0, le=1, description="Weight of the newest batch in the running averages."
-    )
+    momentum: float = Field(default=0.1, gt=0, le=1, description="Weight of the newest batch in the running averages.")
 
 
 class Dropout(Part):
@@ -178,12 +176,8 @@ class ConvNet(NetworkPart):
     channels: tuple[Channels, ...] = Field(
         default=(32, 64, 128), min_length=1, max_length=64, description="Output channels of each block."
     )
-    kernel_size: int = Field(
-        default=3, ge=1, le=63, description="Side of each convolution's kernel, in pixels."
-    )
-    padding: int = Field(
-        default=1, ge=0, le=64, description="Zeros around each convolution's input, in pixels."
-    )
+    kernel_size: int = Field(default=3, ge=1, le=63, description="Side of each convolution's kernel, in pixels.")
+    padding: int = Field(default=1, ge=0, le=64, description="Zeros around each convolution's input, in pixels.")
     pool_size: int = Field(
         default=2, ge=1, le=64, description="Side and stride of each max pooling, in pixels; 1 for none."
     )
@@ -224,9 +218,7 @@ class NesterovMomentum(Part):
     m: float = Field(default=0.9, gt=0, lt=1, description="Share of the velocity that is kept.")
 
 
-Momentum = Annotated[
-    NoMomentum | AveragedMomentum | ClassicalMomentum | NesterovMomentum, Field(discriminator="form")
-]
+Momentum = Annotated[NoMomentum | AveragedMomentum | ClassicalMomentum | NesterovMomentum, Field(discriminator="form")]
 
 
 class Sgd(Part):
@@ -305,12 +297,7 @@ class SnapshotCycles(SchedulePart):
 
 
 Schedule = Annotated[
-    ConstantSchedule
-    | StepSchedule
-    | ExponentialSchedule
-    | InverseTimeSchedule
-    | CosineSchedule
-    | SnapshotCycles,
+    ConstantSchedule | StepSchedule | ExponentialSchedule | InverseTimeSchedule | CosineSchedule | SnapshotCycles,
     Field(discriminator="kind"),
 ]
 

@@ -189,9 +189,7 @@ class Training:
         alone = [scores(one, self.validation_labels) for one in predicted]
         numbers = [number for number, _ in self.members]
         yield EnsembleScored(
-            members=tuple(
-                EnsembleMember(number, share, member) for number, member in zip(numbers, alone, strict=True)
-            ),
+            members=tuple(EnsembleMember(number, share, member) for number, member in zip(numbers, alone, strict=True)),
             scores=scores(average(predicted, [share] * len(predicted)), self.validation_labels),
             single=alone[-1],
         )
@@ -224,8 +222,9 @@ class Training:
         initialize(model, self.spec.network.initialization, self.spec.seed)
         convolves = any(isinstance(module, nn.Conv2d) for module in model)
         # Convolutions are quicker with channels last, on CPUs and on tensor cores.
-        memory_format = torch.channels_last if convolves else torch.contiguous_format
-        return model.to(self.device, memory_format=memory_format)
+        if convolves:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(self.device)
 
     def _steps(self, pace: Pace) -> Iterator[Event]:
         """Train to the end of the epoch. No value is read from the device but for a report."""
@@ -288,9 +287,7 @@ class Training:
         """Scores on the validation split; raises `Diverged` when the loss there is not finite."""
         found = scores(log_probabilities(self.model, self.validation_images), self.validation_labels)
         if not math.isfinite(found.negative_log_likelihood):
-            raise Diverged(
-                self.step, self.epoch + 1, found.negative_log_likelihood, self._rate(self.done - 1)
-            )
+            raise Diverged(self.step, self.epoch + 1, found.negative_log_likelihood, self._rate(self.done - 1))
         return found
 
     def _snapshot(self, found: Scores) -> SnapshotTaken:

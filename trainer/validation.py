@@ -174,9 +174,7 @@ def _size_mistakes(rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
         )
 
 
-def _batch_norm_mistakes(
-    spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]
-) -> Iterator[Mistake]:
+def _batch_norm_mistakes(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
     """One image with one value a channel has no variance."""
     last = facts.train_count % spec.batch_size if spec.last_batch == "keep" else 0
     if 1 not in (spec.batch_size, last):
@@ -215,9 +213,7 @@ def _warnings(spec: TrainingSpec) -> Iterator[Warning]:
     yield from _network_warnings(spec)
     yield from _update_warnings(spec)
     if isinstance(spec.schedule, SnapshotCycles) and not isinstance(spec.ensemble, SnapshotEnsemble):
-        yield Warning(
-            "/ensemble", "unused_snapshots", "The schedule takes snapshots, but no ensemble is made of them."
-        )
+        yield Warning("/ensemble", "unused_snapshots", "The schedule takes snapshots, but no ensemble is made of them.")
     for index, step in enumerate(spec.augmentation):
         if isinstance(step, HorizontalFlip) and spec.dataset in HANDED_DATASETS:
             detail = f"Mirrored images of {spec.dataset} are no longer what their labels say."

@@ -23,8 +23,8 @@ import torch
 from trainer import checkpoint, data, snapshot
 from trainer.errors import DataInvalid, Diverged, SpecInvalid, TrainerError
 from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished
-from trainer.train import Resume, train
 from trainer.parsing import parse
+from trainer.train import Resume, train
 from worker.wire import Failed, Message, encode
 
 STOP = b"stop"
@@ -174,9 +174,7 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
 def _failure(error: Exception, step: int) -> Failed:
     match error:
         case Diverged():
-            return Failed(
-                "diverged", "loss_not_finite", str(error), {"epoch": error.epoch}, error.hint, error.step
-            )
+            return Failed("diverged", "loss_not_finite", str(error), {"epoch": error.epoch}, error.hint, error.step)
         case SpecInvalid() | DataInvalid():
             return Failed("user", _code(error), str(error), {}, error.hint, step)
         case TrainerError():
@@ -187,14 +185,10 @@ def _failure(error: Exception, step: int) -> Failed:
         case OSError(errno=errno.ENOSPC):
             message = "The worker's scratch disk is full."
             return Failed("infrastructure", "disk_full", message, {}, "Make room on the worker.", step)
-    message = (
-        f"The trainer ended with an unexpected {type(error).__name__}; the worker's log has the details."
-    )
+    message = f"The trainer ended with an unexpected {type(error).__name__}; the worker's log has the details."
     return Failed("infrastructure", "unexpected_error", message, {}, None, step)
 
 
 def _code(error: Exception) -> str:
     """`DataInvalid` → `data_invalid`."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__)[
-        1:
-    ]
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__)[1:]

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from app.store import attempts, blobs
 from app.store.attempts import Claim, Failure
-from app.store.engine import is_unavailable, read, retry
+from app.store.engine import is_unavailable, retry
 from app.store.errors import BlobDamaged, Fenced
 from app.store.states import FailureClass, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, TrainingFinished, TrainingStopped
@@ -96,9 +96,7 @@ class Supervisor:
             self.log.exception("attempt broke")
             with suppress(Exception):
                 self._finish(
-                    _broken(
-                        "supervisor_error", "The worker met an unexpected error; its log has the details."
-                    )
+                    _broken("supervisor_error", "The worker met an unexpected error; its log has the details.")
                 )
         finally:
             self._over.set()
@@ -132,14 +130,8 @@ class Supervisor:
         """What the child is to do, with the files it goes on from fetched and checked."""
         claim, settings = self.claim, self.station.settings
         checkpoint = None
-        snapshots = []
         if claim.checkpoint:
-            checkpoint = self.scratch / "resume.safetensors"
-            self._patiently(lambda: blobs.fetch(self.station.engine, claim.checkpoint.sha256, checkpoint))
-            for snapshot in claim.snapshots:
-                path = self.scratch / f"resume-snapshot-{snapshot.number}.safetensors"
-                self._patiently(lambda: blobs.fetch(self.station.engine, snapshot.sha256, path))
-                snapshots.append(path)
+            checkpoint = self._fetch(claim.checkpoint.sha256, "resume.safetensors")
         return child.Order(
             spec=claim.spec_json,
             dataset=claim.dataset,
@@ -148,10 +140,17 @@ class Supervisor:
             threads=settings.threads_per_job,
             scratch=self.scratch,
             checkpoint=checkpoint,
-            snapshots=tuple(snapshots),
+            snapshots=tuple(
+                self._fetch(taken.sha256, f"resume-snapshot-{taken.number}.safetensors") for taken in claim.snapshots
+            ),
             checkpoint_seconds=settings.checkpoint_seconds,
             report_seconds=settings.report_seconds,
         )
+
+    def _fetch(self, sha256: str, name: str) -> Path:
+        path = self.scratch / name
+        self._patiently(lambda: blobs.fetch(self.station.engine, sha256, path))
+        return path
 
     def _start(self, order: child.Order) -> bool:
         """Start the child, unless the attempt is already to end."""
@@ -286,9 +285,7 @@ class Supervisor:
         self._patiently(
             lambda: retry(
                 self.station.engine,
-                lambda session: attempts.reject_checkpoint(
-                    session, self.claim.job_id, self.claim.attempt, step
-                ),
+                lambda session: attempts.reject_checkpoint(session, self.claim.job_id, self.claim.attempt, step),
             )
         )
 
@@ -321,9 +318,7 @@ class Supervisor:
         claim = self.claim
         return retry(
             self.station.engine,
-            lambda session: attempts.renew(
-                session, claim.job_id, claim.attempt, self.station.settings.lease_seconds
-            ),
+            lambda session: attempts.renew(session, claim.job_id, claim.attempt, self.station.settings.lease_seconds),
         )
 
     def _ask_to_stop(self) -> None:

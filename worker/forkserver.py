@@ -10,7 +10,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["worker.child"])
+# torch.optim imports the compiler when the first optimizer is made, which takes a second: the server has done so.
+CONTEXT.set_forkserver_preload(["worker.child", "torch._dynamo"])
 
 
 class Child:

@@ -3,7 +3,7 @@
 import sys
 
 import structlog
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from app import logs, queue
 from app.settings import Settings
@@ -30,6 +30,8 @@ def main() -> None:
     station.open_scratch()
     celery = queue.make(broker_url, publisher=False)
     tasks.bind(celery, station)
+    # Whoever answers this signal has set up logging: we have.
+    setup_logging.connect(lambda **_: None, weak=False)
     worker_shutting_down.connect(lambda **_: station.draining.set(), weak=False)
     sweeper = Sweeper(station)
     sweeper.start()
@@ -53,6 +55,7 @@ def _gpus(settings: WorkerSettings) -> tuple[str, ...]:
 def _arguments(station: Station) -> list[str]:
     queues = ",".join(queue.name(device) for device in station.serves)
     return [
+        "--quiet",
         "worker",
         "--pool=threads",
         f"--concurrency={station.settings.slots}",

@@ -18,9 +18,7 @@ class WorkerSettings(BaseSettings):
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="CPU threads of each training; by default the cores / slots."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="`auto`: GPUs where there are any."
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: GPUs where there are any.")
     scratch: Path = Field(
         default=Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}",
         description="Folder for files on their way into the database; emptied as jobs end.",

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from app import __version__
-from app.store import jobs, sweep, workers
+from app.store import blobs, jobs, sweep, workers
 from app.store.engine import is_unavailable, retry
 from worker.execute import work
 from worker.station import Station
@@ -50,16 +50,14 @@ class Sweeper(threading.Thread):
         """One round."""
         retry(self._station.engine, self._beat)
         if time.monotonic() > self._away_until:
-            for job_id, attempt in retry(self._station.engine, sweep.rescue):
-                log.warning("rescued", job=job_id, attempt=attempt)
-        for _job_id, device in retry(
-            self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)
-        ):
+            for job_id, attempt, status in retry(self._station.engine, sweep.rescue):
+                log.warning("lost attempt closed", job=job_id, attempt=attempt, status=status)
+        for _job_id, device in retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)):
             if not self._station.bell.ring(device):
                 self._look_for_work()
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
             self._collected_at = time.monotonic()
-            retry(self._station.engine, lambda session: sweep.collect_blobs(session, BLOB_GRACE_SECONDS))
+            retry(self._station.engine, lambda session: blobs.collect(session, BLOB_GRACE_SECONDS))
 
     def _beat(self, session: Session) -> None:
         station = self._station

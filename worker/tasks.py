@@ -10,6 +10,6 @@ from worker.station import Station
 def bind(celery: Celery, station: Station) -> None:
     """Answer the bell with whatever `station` can run."""
 
-    @celery.task(name=queue.TASK)
+    @celery.task(name=queue.TASK)  # type: ignore[untyped-decorator]
     def answer(device: str) -> None:
         work(station)

@@ -40,9 +40,7 @@ def encode(message: Message) -> bytes:
     """The message as JSON, without tensors."""
     event = message.event
     body = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in TENSORS}
-    return json.dumps(
-        {"kind": type(event).__name__, "file": message.file, "body": body}, default=_plain
-    ).encode()
+    return json.dumps({"kind": type(event).__name__, "file": message.file, "body": body}, default=_plain).encode()
 
 
 def decode(data: bytes) -> Message:
@@ -61,7 +59,7 @@ def decode(data: bytes) -> Message:
     for name in ("losses", "learning_rates"):
         if name in body:
             body[name] = tuple(body[name])
-    tensors = {field.name: {} for field in fields(kind) if field.name in TENSORS}
+    tensors: dict[str, Any] = {field.name: {} for field in fields(kind) if field.name in TENSORS}
     return Message(kind(**body, **tensors), document["file"])
 
 

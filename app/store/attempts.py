@@ -273,9 +273,7 @@ def reject_checkpoint(session: Session, job_id: str, attempt: int, step: int) ->
 
 def requeue(session: Session, job: Job, failure: Failure) -> Status:
     """Put a job that the caller holds back into the queue, or fail it when its attempts are used up."""
-    used = session.scalar(
-        select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome != Outcome.RELEASED)
-    )
+    used = session.scalar(select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome != Outcome.RELEASED))
     if used is not None and used >= job.max_attempts:
         return _fail(session, job, failure, f"{failure.message} All {job.max_attempts} attempts are used up.")
     checkpoint = _newest_checkpoint(session, job.id)
@@ -286,9 +284,7 @@ def requeue(session: Session, job: Job, failure: Failure) -> Status:
     return job.status
 
 
-def _close(
-    session: Session, job_id: str, number: int, outcome: Outcome, *, failure: Failure | None = None
-) -> Job:
+def _close(session: Session, job_id: str, number: int, outcome: Outcome, *, failure: Failure | None = None) -> Job:
     """Close an open attempt and hold its job. Raises `Fenced`."""
     query = select(Attempt).where(Attempt.job_id == job_id, Attempt.number == number).with_for_update()
     attempt = session.scalars(query, execution_options={"populate_existing": True}).first()
@@ -357,9 +353,7 @@ def _tell_start(session: Session, job: Job, worker_id: str, device: str, step: i
 
 
 def _store_snapshot(session: Session, job_id: str, new: NewSnapshot) -> None:
-    known = session.scalars(
-        select(Snapshot).where(Snapshot.job_id == job_id, Snapshot.number == new.number)
-    ).first()
+    known = session.scalars(select(Snapshot).where(Snapshot.job_id == job_id, Snapshot.number == new.number)).first()
     snapshot = known or Snapshot(id=ids.new("snap"), job_id=job_id, number=new.number)
     snapshot.epoch, snapshot.step, snapshot.sha256 = new.epoch, new.step, new.sha256
     snapshot.accuracy = new.scores.accuracy
@@ -393,8 +387,6 @@ def _store_ensemble(session: Session, job_id: str, new: NewEnsemble) -> None:
     session.flush()
     by_number = {snapshot.number: snapshot.id for snapshot in snapshots.of_job(session, job_id)}
     session.add_all(
-        EnsembleMember(
-            ensemble_id=ensemble.id, snapshot_id=by_number[number], position=position, weight=weight
-        )
+        EnsembleMember(ensemble_id=ensemble.id, snapshot_id=by_number[number], position=position, weight=weight)
         for position, (number, weight) in enumerate(new.members)
     )

@@ -115,5 +115,5 @@ def _announce(session: Session, hash: str, size: int) -> bool:
 def _upsert(session: Session, table: type[Blob | BlobChunk], values: dict[str, object]) -> None:
     """Insert unless it is there: content under its hash cannot differ."""
     dialect = session.get_bind().dialect.name
-    statement = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[dialect](table)
+    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     session.execute(statement.values(values).on_conflict_do_nothing())

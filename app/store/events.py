@@ -9,9 +9,7 @@ from sqlalchemy.orm import Session
 from app.store.models import Event, Job
 
 
-def append(
-    session: Session, job: Job, kind: str, message: str, data: Mapping[str, Any] | None = None
-) -> None:
+def append(session: Session, job: Job, kind: str, message: str, data: Mapping[str, Any] | None = None) -> None:
     """Add an event to a job that the caller holds locked. `message` is a sentence for operators."""
     job.event_count += 1
     job.version += 1

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, delete as delete_from, func, or_, select, tuple_, update
+from sqlalchemy import Select, func, or_, select, tuple_, update
+from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
 from app.store import blobs, cursors, events, ids
@@ -75,9 +76,7 @@ def submit(
     session.flush()
     events.append(session, job, "submitted", "The job was submitted.")
     if idempotency:
-        session.add(
-            IdempotencyKey(key=idempotency.key, request_sha256=idempotency.request_sha256, job_id=job.id)
-        )
+        session.add(IdempotencyKey(key=idempotency.key, request_sha256=idempotency.request_sha256, job_id=job.id))
     session.flush()
     session.refresh(job)
     return job, True
@@ -208,9 +207,7 @@ def needing_bell(session: Session, older_than_seconds: float) -> list[tuple[str,
 def _known(session: Session, idempotency: Idempotency) -> Job | None:
     """The job that the key stands for. On PostgreSQL the key is held until the transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
-        held = session.scalar(
-            select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0)))
-        )
+        held = session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0))))
         if not held:
             raise KeyInFlight(f"A request with the key {idempotency.key} is being answered.")
     known = session.get(IdempotencyKey, idempotency.key)
@@ -221,7 +218,7 @@ def _known(session: Session, idempotency: Idempotency) -> Job | None:
     return get(session, known.job_id)
 
 
-def _filtered(filters: JobFilter) -> Select[tuple[Job]]:
+def _filtered(filters: JobFilter) -> Select[Job]:
     query = select(Job)
     if filters.status:
         query = query.where(Job.status.in_(filters.status))

@@ -86,7 +86,7 @@ def downsample(steps: Column, values: Column, max_points: int | None) -> Series:
     if max_points is None or count <= max_points:
         return Series(steps, values, count)
     inner = max(FEWEST_POINTS, max_points) // 2 * 2 - 2
-    extremes = MinMaxDownsampler().downsample(steps, values, n_out=inner)
+    extremes = MinMaxDownsampler().downsample(steps, values, n_out=inner)  # type: ignore[no-untyped-call]
     kept = np.union1d(extremes, [0, count - 1])
     return Series(steps[kept], values[kept], count)
 

@@ -47,8 +47,7 @@ def check_schema(engine: Engine) -> None:
         current = MigrationContext.configure(connection).get_current_revision()
     if current != head:
         raise SchemaMismatch(
-            f"The database is at version {current or 'none'} and this program needs {head}: "
-            "run `annealer migrate`."
+            f"The database is at version {current or 'none'} and this program needs {head}: run `annealer migrate`."
         )
 
 
@@ -70,7 +69,7 @@ class _exclusively:
         connection = self._connection
         if connection.dialect.name == "sqlite":
             # Rebuilding a table drops the old one, and no row that refers to it may go along.
-            connection.connection.execute("PRAGMA foreign_keys = OFF")  # type: ignore[attr-defined]
+            connection.connection.execute("PRAGMA foreign_keys = OFF")
         connection.begin()
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})

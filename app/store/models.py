@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -59,7 +59,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {Json: JSON, datetime: Timestamp, list[str]: JSON, dict[str, str]: JSON}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {Json: JSON, datetime: Timestamp, list[str]: JSON, dict[str, str]: JSON}
 
 
 class Dataset(Base):
@@ -93,9 +93,7 @@ class Job(Base):
         CheckConstraint(one_of("phase", Phase, optional=True), name="phase"),
         CheckConstraint(one_of("failure_class", FailureClass, optional=True), name="failure_class"),
         CheckConstraint("(status = 'running') = (phase IS NOT NULL)", name="phase_while_running"),
-        CheckConstraint(
-            f"(status IN ({FINAL_WORDS})) = (finished_at IS NOT NULL)", name="finished_at_when_final"
-        ),
+        CheckConstraint(f"(status IN ({FINAL_WORDS})) = (finished_at IS NOT NULL)", name="finished_at_when_final"),
         CheckConstraint("(status = 'failed') = (failure_class IS NOT NULL)", name="failure_when_failed"),
         Index(
             "ix_jobs_queue",

@@ -52,9 +52,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["sha256"], ["blobs.sha256"], name="fk_blob_chunks_sha256_blobs", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["sha256"], ["blobs.sha256"], name="fk_blob_chunks_sha256_blobs", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("sha256", "position", name="pk_blob_chunks"),
     )
     op.create_table(
@@ -87,9 +85,7 @@ def upgrade() -> None:
         sa.Column("started_at", clock.Timestamp(), nullable=True),
         sa.Column("finished_at", clock.Timestamp(), nullable=True),
         sa.Column("rung_at", clock.Timestamp(), nullable=True),
-        sa.CheckConstraint(
-            "(status = 'failed') = (failure_class IS NOT NULL)", name="ck_jobs_failure_when_failed"
-        ),
+        sa.CheckConstraint("(status = 'failed') = (failure_class IS NOT NULL)", name="ck_jobs_failure_when_failed"),
         sa.CheckConstraint("(status = 'running') = (phase IS NOT NULL)", name="ck_jobs_phase_while_running"),
         sa.CheckConstraint(
             "(status IN ('cancelled', 'failed', 'succeeded')) = (finished_at IS NOT NULL)",
@@ -165,9 +161,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", clock.Timestamp(), server_default=clock.now(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name="fk_checkpoints_job_id_jobs", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_checkpoints_job_id_jobs", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["sha256"], ["blobs.sha256"], name="fk_checkpoints_sha256_blobs"),
         sa.PrimaryKeyConstraint("job_id", "step", name="pk_checkpoints"),
     )
@@ -222,9 +216,7 @@ def upgrade() -> None:
         sa.Column("request_sha256", sa.String(length=64), nullable=False),
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("created_at", clock.Timestamp(), server_default=clock.now(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name="fk_idempotency_keys_job_id_jobs", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_idempotency_keys_job_id_jobs", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("key", name="pk_idempotency_keys"),
     )
     op.create_index("ix_idempotency_keys_job_id", "idempotency_keys", ["job_id"])
@@ -239,9 +231,7 @@ def upgrade() -> None:
         sa.Column("minimum", sa.Double(), nullable=False),
         sa.Column("maximum", sa.Double(), nullable=False),
         sa.Column("points", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name="fk_series_blocks_job_id_jobs", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_series_blocks_job_id_jobs", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "name", "first_step", name="pk_series_blocks"),
     )
     op.create_table(

@@ -51,9 +51,7 @@ def test_tensors_stay_behind_and_the_file_is_named():
 
 def test_a_checkpoint_keeps_its_facts():
     message = decode(
-        encode(
-            Message(CheckpointReady(2, 64, {"x": object()}, {"losses": [0.1]}), "checkpoint-64.safetensors")
-        )
+        encode(Message(CheckpointReady(2, 64, {"x": object()}, {"losses": [0.1]}), "checkpoint-64.safetensors"))
     )
 
     assert message.event == CheckpointReady(2, 64, {}, {"losses": [0.1]})

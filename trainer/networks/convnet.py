@@ -12,9 +12,7 @@ def layers(network: spec.ConvNet, shape: Shape, classes: int) -> tuple[Layer, ..
     built: list[Layer] = []
     inputs = shape[0]
     for number, channels in enumerate(network.channels, start=1):
-        built.append(
-            Convolution(f"conv{number}", inputs, channels, network.kernel_size, padding=network.padding)
-        )
+        built.append(Convolution(f"conv{number}", inputs, channels, network.kernel_size, padding=network.padding))
         built.extend(normalized(network, number, channels))
         if network.pool_size > 1:
             built.append(Pool(f"pool{number}", "max", network.pool_size))

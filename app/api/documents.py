@@ -1,0 +1,107 @@
+"""What the OpenAPI document says beyond the types: refusals, examples, bodies that we read ourselves."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.api.schemas import ProblemView
+from app.errors import CONTENT_TYPE
+from trainer.spec import TrainingSpec
+
+REF = "#/components/schemas/{model}"
+
+EXAMPLE_SPEC = {
+    "name": "digits, five snapshots",
+    "dataset": "mnist5k",
+    "seed": 7,
+    "augmentation": [{"kind": "random_crop", "padding": 2}],
+    "network": {"kind": "convnet", "channels": [32, 64, 128], "batch_norm": {}, "dropout": {"drop": 0.3}},
+    "optimizer": {"kind": "sgd", "momentum": {"form": "averaged", "b": 0.1}},
+    "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.1, "cycles": 5},
+    "regularization": {"weight_decay": 5.0e-4},
+    "batch_size": 128,
+    "epochs": 20,
+    "ensemble": {"kind": "snapshots", "last": 3},
+}
+
+SPEC_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="TrainingSpec")},
+                "examples": {
+                    "snapshot ensemble": {"value": EXAMPLE_SPEC},
+                    "the smallest possible": {
+                        "value": {
+                            "name": "smallest",
+                            "dataset": "mnist5k",
+                            "network": {"kind": "mlp"},
+                            "schedule": {"kind": "constant", "learning_rate": 0.01},
+                            "epochs": 1,
+                        }
+                    },
+                },
+            }
+        },
+    }
+}
+
+ETAG = {"ETag": {"description": "The job's version.", "schema": {"type": "string"}}}
+
+SUBMITTED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": {
+            **ETAG,
+            "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+            "Idempotency-Replayed": {
+                "description": "`true` when the key's job was made before.",
+                "schema": {"type": "string"},
+            },
+        }
+    }
+}
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": ETAG},
+    304: {"description": "The job has not changed.", "headers": ETAG},
+}
+
+TITLE = "Annealer"
+DESCRIPTION = """Trains image classifiers and scores them as ensembles.
+
+Submit a spec, poll the job with `If-None-Match` and `Prefer: wait=30`, read its metrics, download its snapshots.
+Errors are problem details (RFC 9457) with JSON Pointers to what is wrong."""
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Refusals of an endpoint, for its `responses`."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {CONTENT_TYPE: {"schema": {"$ref": REF.format(model=ProblemView.__name__)}}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI, version: str) -> None:
+    """Let `app` describe itself, the spec and the problem document included."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=TITLE, version=version, description=DESCRIPTION, routes=app.routes)
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            for model in (TrainingSpec, ProblemView):
+                schema = model.model_json_schema(ref_template=REF)
+                schemas |= schema.pop("$defs", {})
+                schemas[model.__name__] = schema
+            # Our own 422 is a problem document; the framework's is never sent.
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]

@@ -1,0 +1,100 @@
+"""`/v1/jobs/{id}/events`: a job's history, and the same as it happens."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, StreamingResponse
+from sqlalchemy import Engine
+
+from app.api import documents
+from app.api.deps import EngineOf, WatcherOf, require_job
+from app.api.schemas import EventList, EventView
+from app.api.views import event_view
+from app.errors import bad_header
+from app.notify import Watcher
+from app.store import events, jobs
+from app.store.engine import read
+from app.store.errors import NotFound
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+STREAM = "text/event-stream"
+KEEP_ALIVE_SECONDS = 15.0
+BATCH = 500
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="A job's history",
+    response_model=EventList,
+    responses={
+        200: {"content": {STREAM: {"schema": {"type": "string"}}}},
+        **documents.problems(404, 422, 503),
+    },
+)
+async def index(
+    request: Request,
+    job_id: str,
+    engine: EngineOf,
+    watcher: WatcherOf,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only events with a greater number.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+    last_event_id: Annotated[
+        str | None, Header(description="Where a stream goes on; clients send it by themselves.")
+    ] = None,
+) -> Response:
+    """As JSON, or, with `Accept: text/event-stream`, as server-sent events until the job is finished."""
+    await run_in_threadpool(require_job, engine, job_id)
+    if STREAM in request.headers.get("Accept", ""):
+        start = max(after, _number(last_event_id))
+        stream = _follow(engine, watcher, job_id, start)
+        return StreamingResponse(stream, media_type=STREAM, headers={"X-Accel-Buffering": "no"})
+    page = await run_in_threadpool(_page, engine, job_id, after, limit)
+    return JSONResponse(page.model_dump(mode="json"))
+
+
+def _page(engine: Engine, job_id: str, after: int, limit: int) -> EventList:
+    with read(engine) as session:
+        found = [event_view(event) for event in events.after(session, job_id, after, limit + 1)]
+    items = found[:limit]
+    return EventList(items=items, next_after=items[-1].number if len(found) > limit else None)
+
+
+async def _follow(engine: Engine, watcher: Watcher, job_id: str, after: int) -> AsyncIterator[str]:
+    """Events as they come, a comment now and then so that nobody thinks the line is dead."""
+    yield "retry: 1000\n\n"
+    while True:
+        try:
+            news, version, is_final = await run_in_threadpool(_news, engine, job_id, after)
+        except NotFound:
+            return
+        for event in news:
+            after = event.number
+            yield _frame(event)
+        if is_final and not news:
+            return
+        if not news and not await watcher.changed(job_id, version, KEEP_ALIVE_SECONDS):
+            yield ": still here\n\n"
+
+
+def _news(engine: Engine, job_id: str, after: int) -> tuple[list[EventView], int, bool]:
+    with read(engine) as session:
+        job = jobs.get(session, job_id)
+        found = [event_view(event) for event in events.after(session, job_id, after, BATCH)]
+        return found, job.version, job.status.is_final
+
+
+def _frame(event: EventView) -> str:
+    data = json.dumps(event.model_dump(mode="json"))
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
+
+
+def _number(last_event_id: str | None) -> int:
+    if not last_event_id:
+        return 0
+    if not (last_event_id.isascii() and last_event_id.isdigit()) or len(last_event_id) > 9:
+        raise bad_header("Last-Event-ID", "Give the number of an event.")
+    return int(last_event_id)

@@ -1,0 +1,227 @@
+"""`/v1/jobs`: submit, validate, list, poll, cancel, delete."""
+
+import re
+from hashlib import sha256
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app.api import documents
+from app.api.deps import BellOf, EngineOf, JsonBody, SettingsOf, WatcherOf, matches, wait_seconds
+from app.api.schemas import JobList, JobView, PlanView
+from app.api.views import job_view, job_views, plan_view
+from app.errors import Problem, bad_header
+from app.settings import Settings
+from app.store import datasets, jobs
+from app.store.engine import read, retry
+from app.store.jobs import Idempotency, JobFilter, Sort
+from app.store.models import Dataset, Job
+from app.store.states import Status
+from trainer.errors import Mistake, SpecInvalid
+from trainer.parsing import parse
+from trainer.spec import TrainingSpec
+from trainer.validation import Plan, check
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+@router.post(
+    "/jobs",
+    status_code=201,
+    summary="Submit a job",
+    responses=documents.problems(409, 413, 415, 422, 503) | documents.SUBMITTED,
+    openapi_extra=documents.SPEC_BODY,
+)
+def submit(
+    body: JsonBody,
+    engine: EngineOf,
+    bell: BellOf,
+    settings: SettingsOf,
+    tasks: BackgroundTasks,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None, Header(description="Same key and same body: the same job, made once.")
+    ] = None,
+) -> JobView:
+    """Check the spec and queue it. Once this is answered, the job will reach a final state."""
+    spec = parse(body)
+    idempotency = _idempotency(idempotency_key, body)
+
+    def store(session: Session) -> tuple[JobView, bool]:
+        dataset, plan = _plan(session, spec)
+        job, created = _submit(session, plan, dataset, settings, idempotency)
+        return job_view(session, job), created
+
+    view, created = retry(engine, store)
+    response.headers["Location"] = view.links.self_
+    response.headers["ETag"] = _etag(view)
+    if created:
+        tasks.add_task(bell.ring, spec.device)
+    else:
+        response.headers["Idempotency-Replayed"] = "true"
+    return view
+
+
+@router.post(
+    "/jobs:validate",
+    summary="Check a spec and see what it would do",
+    responses=documents.problems(413, 415, 422, 503),
+    openapi_extra=documents.SPEC_BODY,
+)
+def validate(body: JsonBody, engine: EngineOf) -> PlanView:
+    """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored."""
+    spec = parse(body)
+    with read(engine) as session:
+        _, plan = _plan(session, spec)
+    return plan_view(plan)
+
+
+@router.get("/jobs", summary="List jobs", responses=documents.problems(422, 503))
+def index(
+    request: Request,
+    engine: EngineOf,
+    response: Response,
+    status: Annotated[list[Status], Query(description="Any of these; repeat the parameter.")] = [],  # noqa: B006
+    name: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Part of the name, in any case.")
+    ] = None,
+    label: Annotated[list[str], Query(description="`key:value`; all of them when repeated.", max_length=32)] = [],  # noqa: B006
+    dataset: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
+    sort: Annotated[Sort, Query(description="A minus sign for descending.")] = "-created_at",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
+) -> JobList:
+    """A page of jobs. Take `next_cursor` to the next; the `Link` header has its address."""
+    filters = JobFilter(tuple(sorted(set(status))), _text("name", name), _labels(label), _text("dataset", dataset))
+    with read(engine) as session:
+        found, following = jobs.page(session, filters, sort, cursor, limit)
+        views = job_views(session, found)
+    if following:
+        pairs = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
+        response.headers["Link"] = f'</v1/jobs?{urlencode([*pairs, ("cursor", following)])}>; rel="next"'
+    return JobList(items=views, next_cursor=following)
+
+
+@router.get(
+    "/jobs/{job_id}",
+    summary="A job as it is now",
+    response_model=JobView,
+    responses=documents.problems(404, 422, 503) | documents.NOT_MODIFIED,
+)
+async def show(
+    request: Request,
+    job_id: str,
+    engine: EngineOf,
+    watcher: WatcherOf,
+    if_none_match: Annotated[
+        str | None, Header(description="The `ETag` you have: 304 when the job has not changed.")
+    ] = None,
+    prefer: Annotated[
+        str | None,
+        Header(description="`wait=N`: hold the answer until the job changes, up to N ≤ 60 seconds."),
+    ] = None,
+) -> Response:
+    """Poll this. With `If-None-Match` and `Prefer: wait=30` it answers as soon as there is news."""
+    wait = wait_seconds(request)
+    view = await run_in_threadpool(_show, engine, job_id)
+    knows_it = matches(if_none_match, _etag(view))
+    is_waiting = wait is not None and (knows_it or if_none_match is None) and not view.status.is_final
+    if is_waiting and await watcher.changed(job_id, view.version, wait or 0):
+        view = await run_in_threadpool(_show, engine, job_id)
+    headers = {"ETag": _etag(view)}
+    if wait is not None:
+        headers["Preference-Applied"] = f"wait={wait}"
+    if matches(if_none_match, _etag(view)):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(view.model_dump(mode="json", by_alias=True), headers=headers)
+
+
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=documents.problems(404, 409, 422, 503))
+def cancel(job_id: str, engine: EngineOf, response: Response) -> JobView:
+    """At once while it is queued, within two seconds while it runs. Cancelling twice is fine."""
+
+    def act(session: Session) -> JobView:
+        return job_view(session, jobs.request_cancel(session, job_id))
+
+    view = retry(engine, act)
+    response.headers["ETag"] = _etag(view)
+    return view
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=204,
+    summary="Delete a finished job",
+    responses=documents.problems(404, 409, 422, 503),
+)
+def delete(job_id: str, engine: EngineOf) -> None:
+    """Its metrics, events and snapshots go with it; weights that another job has too stay."""
+    retry(engine, lambda session: jobs.delete(session, job_id))
+
+
+def _show(engine: Engine, job_id: str) -> JobView:
+    with read(engine) as session:
+        return job_view(session, jobs.get(session, job_id))
+
+
+def _etag(view: JobView) -> str:
+    return f'"{view.version}"'
+
+
+def _plan(session: Session, spec: TrainingSpec) -> tuple[Dataset, Plan]:
+    dataset = datasets.by_name(session, spec.dataset)
+    if dataset is None:
+        known = ", ".join(item.name for item in datasets.all_of_them(session))
+        detail = f"There is no data set {spec.dataset}. There is {known}."
+        raise SpecInvalid([Mistake("/dataset", "unknown_dataset", detail)])
+    return dataset, check(spec, datasets.facts(dataset))
+
+
+def _submit(
+    session: Session, plan: Plan, dataset: Dataset, settings: Settings, idempotency: Idempotency | None
+) -> tuple[Job, bool]:
+    return jobs.submit(
+        session,
+        plan.spec,
+        dataset,
+        steps_per_epoch=plan.steps_per_epoch,
+        max_attempts=settings.max_attempts,
+        idempotency=idempotency,
+    )
+
+
+def _idempotency(key: str | None, body: bytes) -> Idempotency | None:
+    if key is None:
+        return None
+    if not KEY.fullmatch(key):
+        raise bad_header("Idempotency-Key", "Give 1 to 200 printable ASCII characters without spaces.")
+    return Idempotency(key, sha256(body).hexdigest())
+
+
+def _labels(given: list[str]) -> tuple[tuple[str, str], ...]:
+    labels = []
+    for label in given:
+        key, colon, value = label.partition(":")
+        if not colon or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}", key):
+            raise _bad_parameter("label", "Give key:value, the key as in a spec's labels.")
+        labels.append((key, _text("label", value) or ""))
+    return tuple(sorted(labels))
+
+
+def _text(parameter: str, value: str | None) -> str | None:
+    """Text that a database can be asked for."""
+    if value is not None and re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
+        raise _bad_parameter(parameter, "Control characters are not allowed here.")
+    return value
+
+
+def _bad_parameter(parameter: str, detail: str) -> Problem:
+    places: list[dict[str, Any]] = [{"parameter": parameter, "code": "invalid", "detail": detail}]
+    return Problem(422, "request-invalid", "The query is not valid.", errors=places)

@@ -1,0 +1,300 @@
+"""What the API answers with. The Python client reads the same models."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.store.states import FailureClass, Phase, Status, Wanted
+
+
+class View(BaseModel):
+    """Part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ScoresView(View):
+    """How well predictions fit the validation split."""
+
+    accuracy: Share
+    error: Share = Field(description="1 - accuracy.")
+    negative_log_likelihood: float = Field(description="Mean, in nats.")
+
+
+class EpochView(View):
+    """One finished epoch."""
+
+    epoch: int = Field(description="Counted from 1.")
+    step: int = Field(description="Steps done over the whole training.")
+    train_loss: float = Field(description="Mean cross-entropy of the epoch's batches, in nats.")
+    train_accuracy: Share = Field(description="Of the epoch's augmented batches, as they were trained on.")
+    validation_loss: float = Field(description="Mean negative log-likelihood, in nats.")
+    validation_accuracy: Share
+    learning_rate: float = Field(description="Of the epoch's last step.")
+    images_per_second: float = Field(description="While training, validation not counted.")
+    seconds: float = Field(description="Training and validation.")
+
+
+class ProgressView(View):
+    """How far a job has come."""
+
+    epoch: int = Field(description="The epoch in hand, counted from 1; 0 before the first.")
+    epochs: int
+    step: int
+    steps: int
+    fraction: Share
+    images_per_second: float | None = Field(description="Since the last report.")
+    expected_end: datetime | None = Field(description="If it goes on at this speed; null unless training.")
+
+
+class ErrorView(View):
+    """Why a job failed."""
+
+    failure_class: FailureClass = Field(alias="class", description="Whose failure it is.")
+    code: str
+    message: str
+    detail: dict[str, Any]
+    hint: str | None
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class LinksView(View):
+    """Where the rest of a job is."""
+
+    self_: str = Field(alias="self")
+    events: str
+    metrics: str
+    snapshots: str
+    ensemble: str
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class JobView(View):
+    """A job as it is now. `version` rises with every change and is the `ETag`."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    dataset: str
+    spec: dict[str, Any] = Field(description="The resolved spec: all defaults filled in.")
+    spec_sha256: Sha256
+    status: Status
+    phase: Phase | None = Field(description="The step inside running.")
+    wanted: Wanted = Field(description="What the user wants; the worker follows.")
+    version: int
+    attempt: int = Field(description="Attempts made so far.")
+    max_attempts: int
+    progress: ProgressView
+    latest: EpochView | None = Field(description="The newest finished epoch.")
+    queue_position: int | None = Field(description="While queued: 1 for the next.")
+    error: ErrorView | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: LinksView
+
+
+class JobList(View):
+    """A page of jobs."""
+
+    items: list[JobView]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
+
+
+class EventView(View):
+    """Something that happened to a job."""
+
+    number: int = Field(description="Counted from 1 within the job.")
+    attempt: int | None
+    kind: str
+    message: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class EventList(View):
+    """A stretch of a job's history."""
+
+    items: list[EventView]
+    next_after: int | None = Field(description="Give this as `after` for more; null when that is all for now.")
+
+
+class SeriesView(View):
+    """Points of a per-step series."""
+
+    steps: list[int]
+    values: list[float]
+    count: int = Field(description="Points in the range asked for, before downsampling.")
+
+
+class MetricsView(View):
+    """What a training has measured so far."""
+
+    epochs: list[EpochView]
+    series: dict[str, SeriesView]
+
+
+class SnapshotView(View):
+    """A model worth keeping. Its weights are a safetensors file."""
+
+    id: str
+    job_id: str
+    number: int = Field(description="Counted from 1 within the job.")
+    epoch: int
+    step: int
+    sha256: Sha256
+    size: int = Field(description="Bytes of the file.")
+    scores: ScoresView
+    provenance: dict[str, Any] = Field(description="Where it comes from; the file's header says the same.")
+    created_at: datetime
+    weights: str = Field(description="Where to download the file.")
+
+
+class SnapshotList(View):
+    """A job's snapshots, oldest first."""
+
+    items: list[SnapshotView]
+
+
+class MemberView(View):
+    """A snapshot in an ensemble."""
+
+    snapshot_id: str
+    number: int
+    epoch: int
+    weight: float = Field(description="Its share in the average.")
+    scores: ScoresView = Field(description="When it stands alone.")
+
+
+class EnsembleView(View):
+    """Averaged predictions of several snapshots, beside the last model alone."""
+
+    id: str
+    job_id: str
+    scores: ScoresView
+    single: ScoresView
+    members: list[MemberView]
+    created_at: datetime
+
+
+class DatasetView(View):
+    """A data set that specs can name."""
+
+    name: str
+    sha256: Sha256
+    shape: tuple[int, int, int] = Field(description="Channels, height, width.")
+    classes: list[str]
+    train_count: int
+    validation_count: int
+
+
+class DatasetList(View):
+    """Every data set."""
+
+    items: list[DatasetView]
+
+
+class WorkerView(View):
+    """A worker process that has been seen lately."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    slots: int
+    version: str
+    alive: bool = Field(description="Whether its heartbeat is fresh.")
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+class WorkerList(View):
+    """Workers, the oldest first."""
+
+    items: list[WorkerView]
+
+
+class LayerView(View):
+    """A line of the layer table."""
+
+    index: int
+    name: str
+    kind: str
+    input_shape: list[int]
+    output_shape: list[int]
+    weights: int
+    biases: int
+    multiply_adds: int = Field(description="For one image, forward.")
+
+
+class WarningView(View):
+    """Something that will run, but hardly as wished."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class PlanView(View):
+    """What a spec would do."""
+
+    spec: dict[str, Any] = Field(description="The resolved spec: all defaults filled in.")
+    layers: list[LayerView]
+    parameters: int
+    multiply_adds: int = Field(description="For one image, forward.")
+    steps_per_epoch: int
+    steps: int
+    learning_rates: list[float] = Field(description="At each epoch boundary, the start of the first included.")
+    snapshot_epochs: list[int] = Field(description="A snapshot is taken at the end of each.")
+    warnings: list[WarningView]
+
+
+class HealthView(View):
+    """The process lives."""
+
+    status: Literal["ok"]
+
+
+DatabaseState = Literal["ok", "unreachable", "wrong version"]
+
+
+class ReadinessView(View):
+    """Whether requests can be served. The broker is told of, but nothing is lost without it."""
+
+    ready: bool
+    database: DatabaseState
+    broker: Literal["ok", "unreachable"]
+    detail: str | None = Field(description="What to do, when not ready.")
+
+
+class PlaceView(View):
+    """A place in a request where something is wrong: one of `pointer`, `parameter` and `header`."""
+
+    pointer: str | None = Field(default=None, description="JSON Pointer into the body (RFC 6901).")
+    parameter: str | None = None
+    header: str | None = None
+    code: str
+    detail: str
+
+
+class ProblemView(View):
+    """Problem details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str | None
+    errors: list[PlaceView] = []
+    from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
+    to: str | None = Field(default=None, description="409: the status that it cannot take.")
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)

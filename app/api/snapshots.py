@@ -1,0 +1,104 @@
+"""`/v1/snapshots`: models worth keeping, and their files."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.api import documents
+from app.api.deps import EngineOf, matches, require_job
+from app.api.schemas import SnapshotList, SnapshotView
+from app.api.views import snapshot_view
+from app.errors import Problem
+from app.store import blobs, snapshots
+from app.store.engine import read
+
+router = APIRouter(prefix="/v1", tags=["snapshots"])
+
+FILE = "application/octet-stream"
+FILE_CONTENT = {FILE: {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.get("/jobs/{job_id}/snapshots", summary="A job's snapshots", responses=documents.problems(404, 422, 503))
+def index(job_id: str, engine: EngineOf) -> SnapshotList:
+    """Oldest first."""
+    require_job(engine, job_id)
+    with read(engine) as session:
+        found = snapshots.of_job(session, job_id)
+        return SnapshotList(items=[snapshot_view(one, blobs.size(session, one.sha256)) for one in found])
+
+
+@router.get("/snapshots/{snapshot_id}", summary="A snapshot", responses=documents.problems(404, 422, 503))
+def show(snapshot_id: str, engine: EngineOf) -> SnapshotView:
+    """Its scores and where it comes from."""
+    with read(engine) as session:
+        snapshot = snapshots.get(session, snapshot_id)
+        return snapshot_view(snapshot, blobs.size(session, snapshot.sha256))
+
+
+@router.api_route(
+    "/snapshots/{snapshot_id}/weights",
+    methods=["GET", "HEAD"],
+    summary="A snapshot's file",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": FILE_CONTENT},
+        206: {"description": "Part of the file.", "content": FILE_CONTENT},
+        304: {"description": "You have it."},
+        **documents.problems(404, 416, 422, 503),
+    },
+    operation_id="weights",
+)
+def weights(
+    request: Request,
+    snapshot_id: str,
+    engine: EngineOf,
+    range: Annotated[str | None, Header(description="One range of bytes.")] = None,
+    if_range: Annotated[str | None, Header(description="The range only if this is the ETag.")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """safetensors: the network's weights, and all that is needed to rebuild it in the header."""
+    with read(engine) as session:
+        snapshot = snapshots.get(session, snapshot_id)
+        size = blobs.size(session, snapshot.sha256)
+    etag = f'"{snapshot.sha256}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "Content-Disposition": f'attachment; filename="{snapshot.id}.safetensors"',
+    }
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    start, end, status = 0, size, 200
+    if range and (if_range is None or if_range == etag):
+        part = byte_range(range, size)
+        if part:
+            (start, end), status = part, 206
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    headers["Content-Length"] = str(end - start)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=FILE)
+    return StreamingResponse(blobs.stream(engine, snapshot.sha256, start, end), status, headers, FILE)
+
+
+def byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and end (exclusive) of a single range; None where the header is to be ignored (RFC 9110, 14.2).
+
+    Raises `Problem` where the range lies outside the file.
+    """
+    match = re.fullmatch(r"bytes=(\d{1,18})?-(\d{1,18})?", header.strip())
+    if match is None or not (match[1] or match[2]):
+        return None
+    if match[1] is None:
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start = int(match[1])
+        end = min(size, int(match[2]) + 1) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= size or start >= end:
+        headers = {"Content-Range": f"bytes */{size}"}
+        raise Problem(416, "range-not-satisfiable", f"The file has {size} bytes.", headers=headers)
+    return start, end

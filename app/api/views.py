@@ -1,0 +1,201 @@
+"""Rows as answers."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from app.api.schemas import (
+    DatasetView,
+    EnsembleView,
+    EpochView,
+    ErrorView,
+    EventView,
+    JobView,
+    LayerView,
+    LinksView,
+    MemberView,
+    PlanView,
+    ProgressView,
+    ScoresView,
+    SnapshotView,
+    WarningView,
+    WorkerView,
+)
+from app.store import ensembles, jobs, metrics
+from app.store.models import Dataset, Ensemble, Epoch, Event, Job, Snapshot, Worker
+from app.store.states import Phase
+from trainer.validation import Plan
+
+
+def job_view(session: Session, job: Job) -> JobView:
+    """A job as it is now."""
+    return job_views(session, [job])[0]
+
+
+def job_views(session: Session, found: Sequence[Job]) -> list[JobView]:
+    """Jobs as they are now."""
+    newest = metrics.latest(session, [job.id for job in found])
+    return [_job(job, newest.get(job.id), jobs.queue_position(session, job)) for job in found]
+
+
+def epoch_view(epoch: Epoch) -> EpochView:
+    """An epoch's row."""
+    return EpochView.model_validate(epoch, from_attributes=True)
+
+
+def event_view(event: Event) -> EventView:
+    """An event."""
+    return EventView.model_validate(event, from_attributes=True)
+
+
+def snapshot_view(snapshot: Snapshot, size: int) -> SnapshotView:
+    """A snapshot, with the size of its file in bytes."""
+    return SnapshotView(
+        id=snapshot.id,
+        job_id=snapshot.job_id,
+        number=snapshot.number,
+        epoch=snapshot.epoch,
+        step=snapshot.step,
+        sha256=snapshot.sha256,
+        size=size,
+        scores=_scores(snapshot),
+        provenance=snapshot.provenance,
+        created_at=snapshot.created_at,
+        weights=f"/v1/snapshots/{snapshot.id}/weights",
+    )
+
+
+def ensemble_view(session: Session, ensemble: Ensemble) -> EnsembleView:
+    """An ensemble with its members."""
+    members = [
+        MemberView(
+            snapshot_id=member.snapshot.id,
+            number=member.snapshot.number,
+            epoch=member.snapshot.epoch,
+            weight=member.weight,
+            scores=_scores(member.snapshot),
+        )
+        for member in ensembles.members(session, ensemble.id)
+    ]
+    single = ScoresView(
+        accuracy=ensemble.single_accuracy,
+        error=ensemble.single_error,
+        negative_log_likelihood=ensemble.single_negative_log_likelihood,
+    )
+    return EnsembleView(
+        id=ensemble.id,
+        job_id=ensemble.job_id,
+        scores=_scores(ensemble),
+        single=single,
+        members=members,
+        created_at=ensemble.created_at,
+    )
+
+
+def dataset_view(dataset: Dataset) -> DatasetView:
+    """A data set."""
+    return DatasetView(
+        name=dataset.name,
+        sha256=dataset.sha256,
+        shape=(dataset.channels, dataset.height, dataset.width),
+        classes=dataset.classes,
+        train_count=dataset.train_count,
+        validation_count=dataset.validation_count,
+    )
+
+
+def worker_view(worker: Worker, alive: bool) -> WorkerView:
+    """A worker, and whether its heartbeat is fresh."""
+    return WorkerView(
+        id=worker.id,
+        host=worker.host,
+        pid=worker.pid,
+        device=worker.device,
+        slots=worker.slots,
+        version=worker.version,
+        alive=alive,
+        started_at=worker.started_at,
+        heartbeat_at=worker.heartbeat_at,
+    )
+
+
+def plan_view(plan: Plan) -> PlanView:
+    """What a spec would do."""
+    return PlanView(
+        spec=plan.spec.model_dump(mode="json"),
+        layers=[LayerView.model_validate(asdict(row)) for row in plan.layers],
+        parameters=plan.parameters,
+        multiply_adds=plan.multiply_adds,
+        steps_per_epoch=plan.steps_per_epoch,
+        steps=plan.steps_per_epoch * plan.spec.epochs,
+        learning_rates=list(plan.learning_rates),
+        snapshot_epochs=list(plan.snapshot_epochs),
+        warnings=[WarningView.model_validate(asdict(warning)) for warning in plan.warnings],
+    )
+
+
+def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
+    here = f"/v1/jobs/{job.id}"
+    return JobView(
+        id=job.id,
+        name=job.name,
+        labels=job.labels,
+        dataset=job.spec["dataset"],
+        spec=job.spec,
+        spec_sha256=job.spec_sha256,
+        status=job.status,
+        phase=job.phase,
+        wanted=job.wanted,
+        version=job.version,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        progress=_progress(job),
+        latest=epoch_view(newest) if newest else None,
+        queue_position=position,
+        error=_error(job),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        links=LinksView(
+            self_=here,
+            events=f"{here}/events",
+            metrics=f"{here}/metrics",
+            snapshots=f"{here}/snapshots",
+            ensemble=f"{here}/ensemble",
+        ),
+    )
+
+
+def _progress(job: Job) -> ProgressView:
+    steps = job.epochs * job.steps_per_epoch
+    expected_end = None
+    if job.phase is Phase.TRAINING and job.images_per_second:
+        images = (steps - job.step) * job.spec["batch_size"]
+        expected_end = datetime.now(UTC) + timedelta(seconds=images / job.images_per_second)
+    return ProgressView(
+        epoch=job.epoch,
+        epochs=job.epochs,
+        step=job.step,
+        steps=steps,
+        fraction=job.step / steps,
+        images_per_second=job.images_per_second,
+        expected_end=expected_end,
+    )
+
+
+def _error(job: Job) -> ErrorView | None:
+    if job.failure_class is None:
+        return None
+    return ErrorView(
+        failure_class=job.failure_class,
+        code=job.failure_code or "",
+        message=job.failure_message or "",
+        detail=job.failure_detail or {},
+        hint=job.failure_hint,
+    )
+
+
+def _scores(row: Snapshot | Ensemble) -> ScoresView:
+    return ScoresView(accuracy=row.accuracy, error=row.error, negative_log_likelihood=row.negative_log_likelihood)

@@ -1,0 +1,152 @@
+"""Errors as problem details (RFC 9457): where it is wrong, what is wrong, what would be right.
+
+No message shows a stack trace, SQL or a path of the server. `type` is stable and tells programs what happened.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from app.store import errors as store
+from app.store.engine import is_unavailable
+from trainer.errors import SpecInvalid
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+
+log = structlog.get_logger()
+
+
+class Problem(Exception):
+    """A refusal with its status: `type` is the last part of a URN, `errors` tells the places."""
+
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.type = type
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+        self.members = members
+
+
+def bad_header(name: str, detail: str) -> Problem:
+    """A header that cannot be understood."""
+    place = {"header": name, "code": "invalid", "detail": detail}
+    return Problem(422, "request-invalid", f"The header {name} is not valid.", errors=[place])
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+    for kind, handler in (
+        (Problem, _answer_problem),
+        (SpecInvalid, _answer_spec),
+        (store.StoreError, _answer_store),
+        (RequestValidationError, _answer_request),
+        (HTTPException, _answer_http),
+        (SQLAlchemyError, _answer_database),
+        (Exception, _answer_unexpected),
+    ):
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
+
+
+def respond(request: Request, problem: Problem) -> JSONResponse:
+    """The problem as an answer to `request`."""
+    document: dict[str, Any] = {
+        "type": f"urn:annealer:problem:{problem.type}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": request.url.path,
+        "request_id": request.scope.get("request_id"),
+        **problem.members,
+    }
+    if problem.errors:
+        document["errors"] = list(problem.errors)
+    return JSONResponse(document, problem.status, problem.headers, media_type=CONTENT_TYPE)
+
+
+def _answer_problem(request: Request, problem: Problem) -> JSONResponse:
+    return respond(request, problem)
+
+
+def _answer_spec(request: Request, error: SpecInvalid) -> JSONResponse:
+    count = len(error.mistakes)
+    places = [
+        {"pointer": mistake.pointer, "code": mistake.code, "detail": mistake.detail} for mistake in error.mistakes
+    ]
+    detail = f"The spec has {count} mistake{'s' if count > 1 else ''}; nothing was stored."
+    return respond(request, Problem(422, "spec-invalid", detail, errors=places))
+
+
+def _answer_store(request: Request, error: store.StoreError) -> JSONResponse:
+    return respond(request, _store_problem(error))
+
+
+def _store_problem(error: store.StoreError) -> Problem:
+    match error:
+        case store.NotFound():
+            return Problem(404, "not-found", str(error))
+        case store.MoveRefused():
+            members: dict[str, Any] = {"from": error.before, "to": error.after}
+            return Problem(409, "move-refused", str(error), **members)
+        case store.KeyReused():
+            place = {"header": "Idempotency-Key", "code": "reused", "detail": str(error)}
+            return Problem(422, "key-reused", "Use a new key for a new request.", errors=[place])
+        case store.KeyInFlight():
+            return Problem(409, "key-in-flight", str(error), headers={"Retry-After": "1"})
+        case store.CursorInvalid():
+            place = {"parameter": "cursor", "code": "invalid", "detail": str(error)}
+            return Problem(422, "request-invalid", str(error), errors=[place])
+    log.error("store error", error=str(error))
+    return Problem(500, "internal", "Something that should be stored is missing or damaged.")
+
+
+def _answer_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    places = [_place(details) for details in error.errors()]
+    return respond(request, Problem(422, "request-invalid", "The request is not valid.", errors=places))
+
+
+def _place(details: Mapping[str, Any]) -> dict[str, str]:
+    where, *rest = details["loc"]
+    kind = {"query": "parameter", "path": "parameter", "header": "header"}.get(where, "pointer")
+    name = ".".join(str(part) for part in rest[:1])
+    return {kind: name, "code": details["type"], "detail": f"{details['msg']}."}
+
+
+def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
+    detail = {404: "There is nothing at this address; see /docs.", 405: "This method is not allowed here."}
+    type = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    text = detail.get(error.status_code, str(error.detail))
+    return respond(request, Problem(error.status_code, type, text, headers=error.headers))
+
+
+def _answer_database(request: Request, error: SQLAlchemyError) -> JSONResponse:
+    if is_unavailable(error):
+        log.warning("database is away", error=type(error).__name__)
+        detail = "The database cannot be reached; try again in a moment."
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        return respond(request, Problem(503, "database-unavailable", detail, headers=headers))
+    return _answer_unexpected(request, error)
+
+
+def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("request broke", exc_info=error)
+    detail = "An unexpected error; the server's log has the details under this request id."
+    return respond(request, Problem(500, "internal", detail))

@@ -1,0 +1,56 @@
+"""What every answer carries: the request's id and the headers that keep browsers careful."""
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger()
+
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+UNLOGGED = {"/healthz", "/readyz"}
+
+
+class Trace:
+    """Gives each request an id, or keeps the client's, and logs it once, with its status and time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("X-Request-ID", "")
+        request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        scope["request_id"] = request_id
+        began = time.monotonic()
+        status = 500
+
+        async def stamp(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+                headers.setdefault("Cache-Control", "no-cache")
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, stamp)
+            finally:
+                if scope["path"] not in UNLOGGED:
+                    milliseconds = round((time.monotonic() - began) * 1000, 1)
+                    log.info(
+                        "request",
+                        method=scope["method"],
+                        path=scope["path"],
+                        status=status,
+                        milliseconds=milliseconds,
+                    )

@@ -1,0 +1,67 @@
+"""What a child has reported, as changes for the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from app.store.attempts import Changes, CheckpointRef, NewEnsemble, NewSnapshot, Progress
+from app.store.states import Phase
+from trainer.events import (
+    CheckpointReady,
+    EnsembleScored,
+    EpochFinished,
+    PhaseStarted,
+    SnapshotTaken,
+    StepsFinished,
+    TrainingStarted,
+)
+from worker.wire import Message
+
+
+def changes_of(batch: Sequence[Message], hashes: Mapping[str, str]) -> Changes:
+    """One set of changes for messages in order; `hashes` has the blob of each file that they name."""
+    changes = Changes()
+    for message in batch:
+        _add(changes, message, hashes)
+    return changes
+
+
+def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
+    event = message.event
+    match event:
+        case PhaseStarted():
+            changes.phase = Phase(event.phase)
+        case TrainingStarted():
+            where = f"from step {event.first_step}" if event.first_step > 1 else "from the start"
+            told = f"Training {event.parameters:,} parameters on {event.environment['device']} {where}."
+            changes.events.append(("training_started", told, dict(event.environment)))
+        case StepsFinished():
+            _add_steps(changes, event)
+        case EpochFinished():
+            changes.epochs.append(asdict(event))
+        case SnapshotTaken():
+            changes.snapshots.append(_snapshot(event, hashes[str(message.file)]))
+            told = f"Snapshot {event.number} of epoch {event.epoch}: accuracy {event.scores.accuracy:.2%}."
+            changes.events.append(("snapshot_taken", told, {"number": event.number, **asdict(event.scores)}))
+        case CheckpointReady():
+            changes.checkpoints.append(CheckpointRef(event.step, event.epoch, hashes[str(message.file)]))
+        case EnsembleScored():
+            members = [(member.snapshot, member.weight) for member in event.members]
+            changes.ensemble = NewEnsemble(members, event.scores, event.single)
+            told = (
+                f"Ensemble of {len(members)}: accuracy {event.scores.accuracy:.2%}, "
+                f"the last model alone {event.single.accuracy:.2%}."
+            )
+            changes.events.append(("ensemble_scored", told, asdict(event.scores)))
+
+
+def _add_steps(changes: Changes, event: StepsFinished) -> None:
+    steps = range(event.first_step, event.first_step + len(event.losses))
+    for name, values in (("loss", event.losses), ("learning_rate", event.learning_rates)):
+        known_steps, known_values = changes.series.setdefault(name, ([], []))
+        known_steps.extend(steps)
+        known_values.extend(values)
+    changes.progress = Progress(event.epoch, steps[-1], event.images_per_second)
+
+
+def _snapshot(event: SnapshotTaken, sha256: str) -> NewSnapshot:
+    return NewSnapshot(event.number, event.epoch, event.step, event.scores, event.provenance, sha256)
