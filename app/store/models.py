@@ -59,7 +59,12 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {Json: JSON, datetime: Timestamp, list[str]: JSON, dict[str, str]: JSON}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        Json: JSON,
+        datetime: Timestamp,
+        list[str]: JSON,
+        dict[str, str]: JSON,
+    }
 
 
 class Dataset(Base):

@@ -92,7 +92,8 @@ def upgrade() -> None:
             name="ck_jobs_finished_at_when_final",
         ),
         sa.CheckConstraint(
-            "failure_class IS NULL OR failure_class IN ('user', 'diverged', 'out_of_memory', 'infrastructure', 'timeout')",
+            "failure_class IS NULL OR "
+            "failure_class IN ('user', 'diverged', 'out_of_memory', 'infrastructure', 'timeout')",
             name="ck_jobs_failure_class",
         ),
         sa.CheckConstraint(

@@ -1,0 +1,69 @@
+# Every command of the project. `make` lists them.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The newest Python that is here, 3.11 or later.
+PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# A folder of wheels, when filled, is preferred to the package index.
+WHEELS := $(if $(wildcard wheels/*.whl),--find-links wheels)
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEELS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test gpu check format bench migrate revision compose-test clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## start everything, train a snapshot ensemble, show the result
+	@$(BIN)/annealer demo examples/snapshot-ensemble.yaml
+
+up: $(VENV)/.installed  ## run the service here until Ctrl-C
+	@$(BIN)/annealer up
+
+test: $(VENV)/.installed-dev  ## every test, on real servers
+	$(BIN)/python -m pytest
+
+gpu: $(VENV)/.installed-dev  ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+check: $(VENV)/.installed-dev  ## format, lint, types, who imports whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## put the code into the format that `check` asks for
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev  ## speed, as ratios within one run
+	$(BIN)/python -m benchmarks
+
+migrate: $(VENV)/.installed  ## bring the database at ANNEALER_DATABASE_URL up to date
+	$(BIN)/annealer migrate
+
+revision: $(VENV)/.installed-dev  ## write a migration from the models: make revision m="what changes"
+	$(BIN)/python -m migrations "$(m)"
+
+compose-test:  ## run the compose deployment for real (needs Docker)
+	tests/compose.sh
+
+clean:  ## remove the environment and caches; data folders stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Annealer needs Python 3.11 or later; there is no python3 on the PATH."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Annealer needs Python 3.11 or later; $(PYTHON) is older. Give another with PYTHON=…"; exit 1; }
+	@echo "Creating the environment in $(VENV) with $(PYTHON) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what Annealer needs (a minute or two the first time) …"
+	@$(PIP) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the tests need …"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,290 @@
+"""A typed Python client of the HTTP API.
+
+    with Client() as client:
+        job = client.submit(spec)
+        for job in client.watch(job.id):
+            print(job.status, job.progress.fraction)
+
+Errors:
+
+    ClientError
+    ├── Unreachable   no answer came; carries the address
+    └── ProblemError  the server refused; carries the problem document
+        ├── Invalid   422: something in the request is wrong, `problem.errors` says where
+        ├── NotFound  404
+        └── Refused   409: not in this state
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from app.api.schemas import (
+    DatasetList,
+    DatasetView,
+    EnsembleView,
+    EventList,
+    EventView,
+    JobList,
+    JobView,
+    MetricsView,
+    PlanView,
+    ProblemView,
+    ReadinessView,
+    SnapshotList,
+    SnapshotView,
+    WorkerList,
+    WorkerView,
+)
+
+DEFAULT_URL = "http://127.0.0.1:8400"
+LONGEST_WAIT = 60
+PATIENCE_SECONDS = 60.0
+
+V = TypeVar("V", bound=BaseModel)
+T = TypeVar("T")
+
+
+class ClientError(Exception):
+    """Base of all that the client raises on purpose."""
+
+
+class Unreachable(ClientError):
+    """No answer came from the server."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No answer from {url} ({reason}).")
+        self.url = url
+
+
+class ProblemError(ClientError):
+    """The server refused; `problem` is the document it sent."""
+
+    def __init__(self, problem: ProblemView) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class Invalid(ProblemError):
+    """Something in the request is wrong."""
+
+
+class NotFound(ProblemError):
+    """There is no such thing."""
+
+
+class Refused(ProblemError):
+    """Not in this state."""
+
+
+KINDS: Mapping[int, type[ProblemError]] = {404: NotFound, 409: Refused, 422: Invalid}
+
+
+class Client:
+    """Calls one server, by default the one at `ANNEALER_URL` or on this machine."""
+
+    def __init__(self, url: str | None = None, *, timeout: float = 10.0) -> None:
+        self.url = (url or os.environ.get("ANNEALER_URL") or DEFAULT_URL).rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=timeout, follow_redirects=True)
+        self._timeout = timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def validate(self, spec: Mapping[str, Any]) -> PlanView:
+        """What a spec would do; nothing is stored. Raises `Invalid`."""
+        return self._read(PlanView, "POST", "/v1/jobs:validate", json=spec)
+
+    def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> JobView:
+        """Queue a job. Raises `Invalid`.
+
+        Sent again when no answer comes: with its key, which is made here when none is given, a submit is done once.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return self._patiently(
+            lambda: self._read(JobView, "POST", "/v1/jobs", json=spec, headers=headers), patience=10.0
+        )
+
+    def job(self, job_id: str) -> JobView:
+        """The job as it is now. Raises `NotFound`."""
+        return self._read(JobView, "GET", f"/v1/jobs/{job_id}")
+
+    def jobs(self, *, limit: int | None = None, **filters: Any) -> Iterator[JobView]:
+        """Jobs, newest first unless `sort` says otherwise; filters are the API's query parameters."""
+        parameters = {key: value for key, value in filters.items() if value not in (None, [], ())}
+        left = limit
+        while left is None or left > 0:
+            parameters["limit"] = min(left or 200, 200)
+            page = self._read(JobList, "GET", "/v1/jobs", params=parameters)
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            parameters["cursor"] = page.next_cursor
+            left = None if left is None else left - len(page.items)
+
+    def watch(self, job_id: str, *, patience: float = PATIENCE_SECONDS) -> Iterator[JobView]:
+        """The job now and after each change, until it is final. Survives a server that is away for `patience`."""
+        job = self.job(job_id)
+        yield job
+        while not job.status.is_final:
+            changed = self._patiently(lambda: self._changed(job), patience=patience)  # noqa: B023 (called at once)
+            if changed:
+                job = changed
+                yield job
+
+    def events(self, job_id: str, *, follow: bool = False) -> Iterator[EventView]:
+        """A job's history; with `follow` as it happens, until the job is final."""
+        after = 0
+        while True:
+            # Read before the events, so that none comes between a final state and the last reading.
+            is_final = not follow or self.job(job_id).status.is_final
+            page = self._read(EventList, "GET", f"/v1/jobs/{job_id}/events", params={"after": after})
+            yield from page.items
+            after = page.items[-1].number if page.items else after
+            if page.next_after is None:
+                if is_final:
+                    return
+                self._changed(self.job(job_id), wait=5)
+
+    def cancel(self, job_id: str) -> JobView:
+        """Ask for a job's end. Raises `NotFound`, or `Refused` when it has ended otherwise."""
+        return self._read(JobView, "POST", f"/v1/jobs/{job_id}/cancel")
+
+    def delete(self, job_id: str) -> None:
+        """Remove a finished job. Raises `NotFound`, or `Refused` while it is not finished."""
+        self._call("DELETE", f"/v1/jobs/{job_id}")
+
+    def metrics(self, job_id: str, **parameters: Any) -> MetricsView:
+        """Epochs and series; parameters are the API's: `series`, `from_step`, `to_step`, `max_points`."""
+        return self._read(MetricsView, "GET", f"/v1/jobs/{job_id}/metrics", params=parameters)
+
+    def metrics_csv(self, job_id: str, series: str | None = None) -> str:
+        """The table of epochs, or the points of one series, as CSV."""
+        parameters: dict[str, Any] = {"format": "csv"}
+        if series:
+            parameters |= {"series": series, "max_points": 100_000}
+        return self._call("GET", f"/v1/jobs/{job_id}/metrics", params=parameters).text
+
+    def snapshots(self, job_id: str) -> list[SnapshotView]:
+        """A job's snapshots, oldest first."""
+        return self._read(SnapshotList, "GET", f"/v1/jobs/{job_id}/snapshots").items
+
+    def download(self, snapshot: SnapshotView, path: Path) -> None:
+        """Write a snapshot's safetensors file, checked against its hash; a broken download goes on where it broke.
+
+        The file has its name once it is whole.
+        """
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        self._patiently(lambda: self._download(snapshot, partial), patience=PATIENCE_SECONDS)
+        with partial.open("rb") as file:
+            digest = sha256()
+            while data := file.read(1024 * 1024):
+                digest.update(data)
+        if digest.hexdigest() != snapshot.sha256:
+            partial.unlink()
+            raise ClientError(f"Snapshot {snapshot.id} arrived damaged; download it again.")
+        partial.replace(path)
+
+    def ensemble(self, job_id: str) -> EnsembleView:
+        """The ensemble that a job has made. Raises `NotFound` while there is none."""
+        return self._read(EnsembleView, "GET", f"/v1/jobs/{job_id}/ensemble")
+
+    def datasets(self) -> list[DatasetView]:
+        """What specs can name."""
+        return self._read(DatasetList, "GET", "/v1/datasets").items
+
+    def workers(self) -> list[WorkerView]:
+        """Workers seen lately."""
+        return self._read(WorkerList, "GET", "/v1/workers").items
+
+    def ready(self) -> ReadinessView:
+        """Whether the server can serve, and what is missing."""
+        answer = self._send("GET", "/readyz")
+        return ReadinessView.model_validate_json(answer.content)
+
+    def _changed(self, job: JobView, wait: int = LONGEST_WAIT) -> JobView | None:
+        """The job once it is another than `job`, or None after `wait` seconds without a change."""
+        headers = {"If-None-Match": f'"{job.version}"', "Prefer": f"wait={wait}"}
+        timeout = self._timeout + wait
+        answer = self._call("GET", f"/v1/jobs/{job.id}", headers=headers, timeout=timeout)
+        return None if answer.status_code == 304 else JobView.model_validate_json(answer.content)
+
+    def _download(self, snapshot: SnapshotView, partial: Path) -> None:
+        have = partial.stat().st_size if partial.exists() else 0
+        if have == snapshot.size:
+            return
+        headers = {"Range": f"bytes={have}-", "If-Range": f'"{snapshot.sha256}"'} if have else {}
+        try:
+            with self._http.stream("GET", snapshot.weights, headers=headers) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refusal(answer)
+                with partial.open("ab" if answer.status_code == 206 else "wb") as file:
+                    for data in answer.iter_bytes():
+                        file.write(data)
+        except httpx.TransportError as error:
+            raise Unreachable(self.url, type(error).__name__) from error
+
+    def _patiently(self, act: Callable[[], T], *, patience: float) -> T:
+        """`act`, again while no answer comes or the server is not ready, for `patience` seconds."""
+        deadline = time.monotonic() + patience
+        pause = 0.1
+        while True:
+            try:
+                return act()
+            except (Unreachable, ProblemError) as error:
+                passing = isinstance(error, Unreachable) or error.problem.status == 503
+                if not passing or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+    def _read(self, model: type[V], method: str, path: str, **arguments: Any) -> V:
+        return model.model_validate_json(self._call(method, path, **arguments).content)
+
+    def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        answer = self._send(method, path, **arguments)
+        if answer.is_error:
+            raise _refusal(answer)
+        return answer
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise Unreachable(self.url, type(error).__name__) from error
+
+
+def _refusal(answer: httpx.Response) -> ProblemError:
+    try:
+        problem = ProblemView.model_validate_json(answer.content)
+    except ValidationError:
+        problem = _foreign(answer)
+    return KINDS.get(answer.status_code, ProblemError)(problem)
+
+
+def _foreign(answer: httpx.Response) -> ProblemView:
+    """A refusal by something that is not Annealer, such as a proxy."""
+    detail = f"{answer.url} answered {answer.status_code} {answer.reason_phrase}."
+    document = {"type": "about:blank", "title": answer.reason_phrase, "status": answer.status_code}
+    document |= {"detail": detail, "instance": answer.url.path, "request_id": None}
+    return ProblemView.model_validate_json(json.dumps(document))

@@ -1,0 +1,288 @@
+"""What the command line shows: tables, a live progress line, a learning-rate curve."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from app.api.schemas import (
+    DatasetView,
+    EnsembleView,
+    EpochView,
+    EventView,
+    JobView,
+    LayerView,
+    PlanView,
+    ScoresView,
+    SnapshotView,
+    WorkerView,
+)
+from app.client import Client
+from app.store.states import Status
+
+COLOURS = {
+    Status.SUCCEEDED: "green",
+    Status.FAILED: "red",
+    Status.CANCELLED: "yellow",
+    Status.RUNNING: "cyan",
+}
+NUMBERS = {
+    *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
+    *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "slots", "number"),
+}
+BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def follow(console: Console, client: Client, job_id: str) -> JobView:
+    """Show a job until it is final: a line an epoch, and on a terminal a progress line below them."""
+    printer = EpochPrinter(console, client, job_id)
+    jobs = client.watch(job_id)
+    if not console.is_terminal:
+        return _each(jobs, printer.show)
+    progress = Progress(
+        TextColumn("{task.fields[state]}", style="bold cyan"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[figures]}"),
+        console=console,
+    )
+    task = progress.add_task("job", total=1.0, state="", figures="")
+    with Live(progress, console=console, refresh_per_second=10, transient=True):
+
+        def show(job: JobView) -> None:
+            printer.show(job)
+            _update(progress, task, job)
+
+        return _each(jobs, show)
+
+
+class EpochPrinter:
+    """Prints each epoch of a job once, however many have passed between two looks."""
+
+    def __init__(self, console: Console, client: Client, job_id: str) -> None:
+        self._console = console
+        self._client = client
+        self._job_id = job_id
+        self._printed = 0
+
+    def show(self, job: JobView) -> None:
+        """Print what is new."""
+        if job.latest is None or job.latest.epoch <= self._printed:
+            return
+        if job.latest.epoch == self._printed + 1:
+            news: Iterable[EpochView] = [job.latest]
+        else:
+            epochs = self._client.metrics(self._job_id, max_points=4).epochs
+            news = [epoch for epoch in epochs if epoch.epoch > self._printed]
+        if not self._printed:
+            self._console.print(epoch_header(), style="dim", highlight=False)
+        for epoch in news:
+            self._console.print(epoch_line(epoch, job.progress.epochs), highlight=False)
+            self._printed = epoch.epoch
+
+
+def epoch_header() -> str:
+    """What stands above lines of epochs."""
+    return "  epoch     loss  accuracy  validation loss  accuracy      rate  images/s"
+
+
+def epoch_line(epoch: EpochView, epochs: int) -> str:
+    """An epoch in one line."""
+    return (
+        f"{f'{epoch.epoch}/{epochs}':>7}  {epoch.train_loss:7.4f}  {epoch.train_accuracy:8.2%}  "
+        f"{epoch.validation_loss:15.4f}  {epoch.validation_accuracy:8.2%}  "
+        f"{epoch.learning_rate:8.2g}  {epoch.images_per_second:8,.0f}"
+    )
+
+
+def job_summary(job: JobView) -> Table:
+    """One job, a line a fact."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    progress = job.progress
+    table.add_row("id", job.id)
+    table.add_row("name", Text(job.name))
+    table.add_row("status", _status(job))
+    table.add_row("data set", job.dataset)
+    table.add_row("labels", Text(", ".join(f"{key}={value}" for key, value in job.labels.items()) or "none"))
+    table.add_row("progress", f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}")
+    table.add_row("attempt", f"{job.attempt} of at most {job.max_attempts}")
+    if job.queue_position:
+        table.add_row("in the queue", str(job.queue_position))
+    if job.latest:
+        table.add_row("validation", f"accuracy {job.latest.validation_accuracy:.2%}")
+    if job.error:
+        table.add_row("error", Text(f"{job.error.message} ({job.error.failure_class}, {job.error.code})", "red"))
+        table.add_row("hint", Text(job.error.hint or "none"))
+    for name, moment in (("created", job.created_at), ("started", job.started_at), ("finished", job.finished_at)):
+        table.add_row(name, _moment(moment))
+    return table
+
+
+def job_table(jobs: Iterable[JobView]) -> Table:
+    """Jobs, a line each."""
+    table = _table("id", "name", "status", "epoch", "accuracy", "created")
+    for job in jobs:
+        accuracy = f"{job.latest.validation_accuracy:.2%}" if job.latest else ""
+        epoch = f"{job.latest.epoch if job.latest else 0}/{job.progress.epochs}"
+        table.add_row(job.id, Text(job.name), _status(job), epoch, accuracy, _moment(job.created_at))
+    return table
+
+
+def ensemble_table(ensemble: EnsembleView) -> Table:
+    """Members, the last model alone, and what they predict together."""
+    table = _table("model", "epoch", "weight", "accuracy", "error", "negative log-likelihood")
+    for member in ensemble.members:
+        name = f"snapshot {member.number}"
+        table.add_row(name, str(member.epoch), f"{member.weight:.3f}", *_figures(member.scores))
+    table.add_section()
+    table.add_row("last model alone", "", "", *_figures(ensemble.single))
+    table.add_row("ensemble", "", "", *_figures(ensemble.scores), style="bold")
+    return table
+
+
+def snapshot_table(snapshots: Iterable[SnapshotView]) -> Table:
+    """Snapshots, a line each."""
+    table = _table("number", "epoch", "accuracy", "error", "negative log-likelihood", "bytes", "id")
+    for one in snapshots:
+        table.add_row(str(one.number), str(one.epoch), *_figures(one.scores), f"{one.size:,}", one.id)
+    return table
+
+
+def event_table(events: Iterable[EventView]) -> Table:
+    """A job's history."""
+    table = _table("", "time", "event", "")
+    for event in events:
+        table.add_row(str(event.number), _moment(event.created_at), event.kind, Text(event.message))
+    return table
+
+
+def event_line(event: EventView) -> str:
+    """An event in one line."""
+    return f"{event.number:>4}  {_moment(event.created_at)}  {event.kind:<18} {event.message}"
+
+
+def dataset_table(datasets: Iterable[DatasetView]) -> Table:
+    """Data sets, a line each."""
+    table = _table("name", "images", "shape", "classes", "sha256")
+    for one in datasets:
+        shape = "×".join(str(size) for size in one.shape)
+        table.add_row(
+            one.name, f"{one.train_count:,} + {one.validation_count:,}", shape, str(len(one.classes)), one.sha256[:12]
+        )
+    return table
+
+
+def worker_table(workers: Iterable[WorkerView]) -> Table:
+    """Workers, a line each."""
+    table = _table("id", "host", "process", "device", "slots", "version", "seen")
+    for one in workers:
+        seen = "alive" if one.alive else f"last {_moment(one.heartbeat_at)}"
+        table.add_row(one.id, one.host, str(one.pid), one.device, str(one.slots), one.version, seen)
+    return table
+
+
+def epoch_table(epochs: Iterable[EpochView]) -> Table:
+    """Epochs, a line each."""
+    table = _table("epoch", "loss", "accuracy", "validation loss", "accuracy", "rate", "images/s", "seconds")
+    for one in epochs:
+        table.add_row(
+            str(one.epoch),
+            f"{one.train_loss:.4f}",
+            f"{one.train_accuracy:.2%}",
+            f"{one.validation_loss:.4f}",
+            f"{one.validation_accuracy:.2%}",
+            f"{one.learning_rate:.3g}",
+            f"{one.images_per_second:,.0f}",
+            f"{one.seconds:.2f}",
+        )
+    return table
+
+
+def layer_table(layers: Iterable[LayerView]) -> Table:
+    """The network, a line a layer."""
+    table = _table("", "layer", "kind", "output", "weights", "biases", "multiply-adds")
+    for one in layers:
+        shape = "×".join(str(size) for size in one.output_shape)
+        cells = [f"{count:,}" if count else "" for count in (one.weights, one.biases, one.multiply_adds)]
+        table.add_row(str(one.index), one.name, one.kind, shape, *cells)
+    return table
+
+
+def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
+    """What a spec would do, below its layer table; `rates` are evenly spaced over the training."""
+    yield (
+        f"{plan.parameters:,} parameters, {plan.multiply_adds:,} multiply-adds an image; "
+        f"{plan.steps_per_epoch} steps an epoch, {plan.steps:,} in all."
+    )
+    yield ""
+    yield from curve(rates, height=6)
+    epochs = len(plan.learning_rates) - 1
+    marks = [" "] * len(rates)
+    for epoch in plan.snapshot_epochs:
+        marks[min(len(rates) - 1, round(epoch / epochs * len(rates)) - 1)] = "▲"
+    yield " " * 10 + "".join(marks)
+    yield " " * 10 + f"learning rate over {epochs} epochs; ▲ {len(plan.snapshot_epochs)} snapshots"
+
+
+def curve(values: Sequence[float], *, height: int) -> Iterator[str]:
+    """A filled curve of text, `height` lines of one column a value, the largest value at the top left."""
+    largest = max(values)
+    eighths = [round(value / largest * height * 8) for value in values]
+    for line in range(height, 0, -1):
+        label = f"{largest:>8.3g} ┤" if line == height else "         │"
+        filled = (min(8, max(0, count - (line - 1) * 8)) for count in eighths)
+        yield label + "".join(BLOCKS[count] for count in filled)
+    yield f"{0:>8} ┼" + "─" * len(values)
+
+
+def _each(jobs: Iterator[JobView], show: Callable[[JobView], None]) -> JobView:
+    job = None
+    for job in jobs:
+        show(job)
+    assert job is not None
+    return job
+
+
+def _update(progress: Progress, task: TaskID, job: JobView) -> None:
+    now = job.progress
+    figures = []
+    if job.latest:
+        figures.append(f"loss {job.latest.train_loss:.3f}, validation {job.latest.validation_accuracy:.2%}")
+        figures.append(f"rate {job.latest.learning_rate:.3g}")
+    if now.images_per_second:
+        figures.append(f"{now.images_per_second:,.0f} images/s")
+    if now.expected_end:
+        left = max(0, (now.expected_end - datetime.now(UTC)).total_seconds())
+        figures.append(f"{left:.0f} s left")
+    state = f"{job.phase or job.status}"
+    if now.epoch:
+        state += f", epoch {now.epoch}/{now.epochs}"
+    progress.update(task, completed=now.fraction, state=state, figures=" · ".join(figures))
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        is_number = header in NUMBERS
+        table.add_column(header, justify="right" if is_number else "left", no_wrap=header == "id")
+    return table
+
+
+def _status(job: JobView) -> Text:
+    words = job.status if job.phase is None else f"{job.status} ({job.phase})"
+    return Text(words, COLOURS.get(job.status, ""))
+
+
+def _figures(scores: ScoresView) -> tuple[str, str, str]:
+    return f"{scores.accuracy:.2%}", f"{scores.error:.2%}", f"{scores.negative_log_likelihood:.4f}"
+
+
+def _moment(moment: datetime | None) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
