@@ -2,8 +2,9 @@
 
 VENV   := .venv
 BIN    := $(VENV)/bin
-# The newest Python that is here, 3.11 or later.
-PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first of these that runs and is 3.11 or later; another one with PYTHON=….
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 # A folder of wheels, when filled, is preferred to the package index.
 WHEELS := $(if $(wildcard wheels/*.whl),--find-links wheels)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEELS)
@@ -52,9 +53,7 @@ clean:  ## remove the environment and caches; data folders stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Annealer needs Python 3.11 or later; there is no python3 on the PATH."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Annealer needs Python 3.11 or later; $(PYTHON) is older. Give another with PYTHON=…"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Annealer needs Python 3.11 or later; none is on the PATH."; exit 1; }
 	@echo "Creating the environment in $(VENV) with $(PYTHON) …"
 	@$(PYTHON) -m venv $(VENV)
 
