@@ -35,12 +35,13 @@ class _Loader(yaml.SafeLoader):
 STRING, NUMBER, INTEGER, BOOLEAN, NULL = (
     f"tag:yaml.org,2002:{word}" for word in ("str", "float", "int", "bool", "null")
 )
+EXPONENT = "[eE][-+]?[0-9]+"
 _Loader.yaml_implicit_resolvers = {}
 for tag, pattern, first in (
     (BOOLEAN, r"true|false", "tf"),
     (NULL, r"null|~|", ["n", "~", ""]),
     (INTEGER, r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    (NUMBER, r"[-+]?([0-9]+\.[0-9]*|\.?[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
+    (NUMBER, rf"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)({EXPONENT})?|[-+]?[0-9]+{EXPONENT}|[-+]?\.inf|\.nan", "-+.0123456789"),
 ):
     _Loader.add_implicit_resolver(tag, re.compile(f"^(?:{pattern})$"), list(first))
 
@@ -90,7 +91,8 @@ def read(path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise _invalid(f"{where}: {error.problem or error.context}.") from None
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        raise _invalid(f"{where}: {what}.") from None
     except (yaml.YAMLError, RecursionError):
         raise _invalid(f"{path} is neither YAML nor JSON.") from None
     except ValueError:

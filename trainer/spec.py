@@ -234,7 +234,7 @@ Optimizer = Annotated[Sgd, Field(discriminator="kind")]
 
 
 class Regularization(Part):
-    """What keeps weights small."""
+    """Penalties on large weights."""
 
     weight_decay: float = Field(
         default=0.0, ge=0, le=1, description="L2 penalty: `weight_decay * x` is added to the gradient of x."

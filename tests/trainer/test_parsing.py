@@ -1,0 +1,221 @@
+"""What a spec may say, and what is answered to everything else."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.specs import document
+from trainer.errors import Mistake, SpecInvalid
+from trainer.parsing import DEEPEST_NESTING, parse, pointer
+from trainer.spec import TrainingSpec
+
+
+def mistakes(value: object) -> list[Mistake]:
+    text = value if isinstance(value, str | bytes) else json.dumps(value)
+    with pytest.raises(SpecInvalid) as caught:
+        parse(text)
+    return list(caught.value.mistakes)
+
+
+def only(value: object) -> Mistake:
+    (mistake,) = mistakes(value)
+    return mistake
+
+
+def test_defaults_are_filled_in() -> None:
+    spec = parse(json.dumps({**document(), "ensemble": {"kind": "none"}}))
+
+    assert spec.batch_size == 128
+    assert spec.preprocessing.centre == "per_channel"
+    assert spec.network.initialization.kind == "he"
+
+
+def test_a_resolved_spec_parses_to_itself() -> None:
+    spec = parse(json.dumps(document()))
+
+    assert parse(spec.model_dump_json()) == spec
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    spec = parse(json.dumps(document()))
+
+    with pytest.raises(ValueError, match="frozen"):
+        spec.epochs = 3  # type: ignore[misc]
+
+
+def test_name_and_labels_do_not_change_the_hash_and_all_else_does() -> None:
+    spec = parse(json.dumps(document()))
+
+    assert parse(json.dumps(document(name="other", labels={"a": "b"}))).sha256 == spec.sha256
+    assert parse(json.dumps(document(seed=1))).sha256 != spec.sha256
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "line 1, column 1"),
+        ("{", "line 1, column 2"),
+        ('{"epochs": NaN}', "NaN is not a number in JSON"),
+        ('{"epochs": -Infinity}', "-Infinity is not a number"),
+        ('{"a": 1, "a": 2}', '"a" stands twice'),
+        (b"\xff\xfe", "not UTF-8"),
+        ("[" * (DEEPEST_NESTING + 1), "deeper than 32"),
+        ('{"a":' * 100_000, "deeper than 32"),
+        ('{"epochs": ' + "9" * 5000 + "}", "too many digits"),
+    ],
+)
+def test_what_is_not_a_json_document_is_refused_as_a_whole(text: str | bytes, part: str) -> None:
+    mistake = only(text)
+
+    assert (mistake.pointer, mistake.code) == ("", "invalid_json")
+    assert part in mistake.detail
+
+
+def test_brackets_inside_strings_are_no_nesting() -> None:
+    assert parse(json.dumps(document(name="[" * 100))).name == "[" * 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "code", "part"),
+    [
+        ({"epoch": 3}, "/epoch", "unknown_key", "did you mean epochs?"),
+        ({"zzz": 3}, "/zzz", "unknown_key", "Known keys: augmentation"),
+        ({"epochs": "3"}, "/epochs", "int_type", 'must be an integer; it is "3"'),
+        ({"epochs": 2.5}, "/epochs", "int_type", "must be an integer; it is 2.5"),
+        ({"epochs": True}, "/epochs", "int_type", "it is true"),
+        ({"epochs": 0}, "/epochs", "greater_than_equal", "at least 1; it is 0"),
+        ({"epochs": -1}, "/epochs", "greater_than_equal", "it is -1"),
+        ({"epochs": 10**9}, "/epochs", "less_than_equal", "at most 10000"),
+        ({"batch_size": 0}, "/batch_size", "greater_than_equal", "at least 1"),
+        ({"seed": -1}, "/seed", "greater_than_equal", "at least 0"),
+        ({"seed": 2**60}, "/seed", "less_than_equal", "at most 9007199254740991"),
+        ({"name": ""}, "/name", "string_too_short", "at least 1"),
+        ({"name": "x" * 201}, "/name", "string_too_long", "at most 200"),
+        ({"name": 5}, "/name", "string_type", "must be a string"),
+        ({"name": "a\x00b"}, "/name", "control_character", "plain text"),
+        ({"name": "\ud800"}, "/name", "control_character", "plain text"),
+        ({"labels": {"a b": "x"}}, "/labels/a b", "string_pattern_mismatch", "pattern"),
+        ({"labels": {"kind": 3}}, "/labels/kind", "string_type", "must be a string"),
+        ({"labels": {f"k{n}": "v" for n in range(33)}}, "/labels", "too_long", "at most 32"),
+        ({"dataset": "../etc/passwd"}, "/dataset", "string_pattern_mismatch", "pattern"),
+        ({"network": 3}, "/network", "dict_type", "must be an object"),
+        ({"network": {}}, "/network/kind", "missing", "one of mlp, lenet, convnet"),
+        ({"network": {"kind": "resnett"}}, "/network/kind", "unknown_kind", "one of mlp, lenet, convnet"),
+        ({"network": {"kind": "mpl"}}, "/network/kind", "unknown_kind", "did you mean mlp?"),
+        ({"network": {"kind": "mlp", "hiden": [3]}}, "/network/hiden", "unknown_key", "did you mean hidden?"),
+        ({"network": {"kind": "mlp", "mlp": 1}}, "/network/mlp", "unknown_key", "Known keys"),
+        ({"network": {"kind": "mlp", "hidden": [3, 0]}}, "/network/hidden/1", "greater_than_equal", "it is 0"),
+        ({"network": {"kind": "mlp", "hidden": 3}}, "/network/hidden", "tuple_type", "must be a list"),
+        ({"network": {"kind": "mlp", "activation": "gelu"}}, "/network/activation", "unknown_choice", "relu"),
+        ({"network": {"kind": "convnet", "channels": []}}, "/network/channels", "too_short", "at least 1"),
+        (
+            {"network": {"kind": "mlp", "dropout": {"drop": 1.0}}},
+            "/network/dropout/drop",
+            "less_than",
+            "less than 1",
+        ),
+        ({"network": {"kind": "mlp", "dropout": {}}}, "/network/dropout/drop", "missing", "`drop` is missing"),
+        (
+            {"network": {"kind": "mlp", "initialization": {"kind": "he", "std": 1}}},
+            "/network/initialization/std",
+            "unknown_key",
+            "Known keys: distribution, kind",
+        ),
+        (
+            {"optimizer": {"kind": "sgd", "momentum": {"form": "averaged", "b": 0}}},
+            "/optimizer/momentum/b",
+            "greater_than",
+            "greater than 0",
+        ),
+        (
+            {"optimizer": {"kind": "sgd", "momentum": {"form": "classical", "m": 1}}},
+            "/optimizer/momentum/m",
+            "less_than",
+            "less than 1",
+        ),
+        (
+            {"optimizer": {"kind": "sgd", "momentum": {"form": "heavy"}}},
+            "/optimizer/momentum/form",
+            "unknown_form",
+            "none, averaged, classical, nesterov",
+        ),
+        (
+            {"schedule": {"kind": "constant", "learning_rate": 0}},
+            "/schedule/learning_rate",
+            "greater_than",
+            "greater than 0",
+        ),
+        (
+            {"augmentation": [{"kind": "random_crop", "padding": 1}, {"kind": "random_crop", "padding": 0}]},
+            "/augmentation/1/padding",
+            "greater_than_equal",
+            "at least 1",
+        ),
+        ({"regularization": {"weight_decay": -1}}, "/regularization/weight_decay", "greater_than_equal", "it is -1"),
+    ],
+)
+def test_each_mistake_points_at_its_place_and_says_what_would_be_right(
+    changes: dict[str, object], at: str, code: str, part: str
+) -> None:
+    mistake = only(document(**changes))
+
+    assert (mistake.pointer, mistake.code) == (at, code)
+    assert part in mistake.detail
+
+
+def test_an_overflowing_number_is_not_finite() -> None:
+    text = json.dumps(document()).replace("0.05", "1e999")
+
+    assert only(text).detail == "This must be a finite number; it is Infinity."
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    found = mistakes(document(epochs=0, batch_size=0, seed="x"))
+
+    assert {mistake.pointer for mistake in found} == {"/epochs", "/batch_size", "/seed"}
+
+
+def test_long_values_are_cut() -> None:
+    assert len(only(document(epochs="x" * 10_000)).detail) < 120
+
+
+def test_pointers_are_escaped() -> None:
+    assert pointer("a/b", "c~d", 0) == "/a~1b/c~0d/0"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(TrainingSpec.model_fields)), json_values)
+def test_any_value_anywhere_parses_or_is_refused_with_pointers_into_the_document(key: str, value: object) -> None:
+    text = json.dumps(document(**{key: value}))
+
+    try:
+        parse(text)
+    except SpecInvalid as error:
+        for mistake in error.mistakes:
+            assert mistake.pointer.startswith(f"/{key}")
+            assert mistake.detail
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
+    try:
+        parse(data)
+    except SpecInvalid as error:
+        assert error.mistakes
+
+
+def test_the_json_schema_describes_every_field() -> None:
+    schema = TrainingSpec.model_json_schema()
+
+    for model in [schema, *schema["$defs"].values()]:
+        assert "description" in model, model.get("title")
+        for name, field in model["properties"].items():
+            assert "description" in field or "const" in field, (model["title"], name)

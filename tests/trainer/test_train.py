@@ -1,0 +1,366 @@
+"""A whole training: its events, its bits across a stop, its result."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.specs import dataset, spec
+from trainer import checkpoint, data, snapshot
+from trainer.device import choose
+from trainer.errors import CheckpointDamaged, Diverged, SpecInvalid
+from trainer.evaluate import log_probabilities, scores
+from trainer.events import (
+    CheckpointReady,
+    EnsembleScored,
+    EpochFinished,
+    Event,
+    PhaseStarted,
+    SnapshotTaken,
+    StepsFinished,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+)
+from trainer.schedule import learning_rate
+from trainer.spec import TrainingSpec
+from trainer.train import Resume, train
+
+E = TypeVar("E", bound=Event)
+
+TINY = dataset()
+
+GRID = [
+    {},
+    {"network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}}},
+    {"network": {"kind": "mlp", "hidden": [5], "dropout": {"drop": 0.3, "form": "classic"}}},
+    {"optimizer": {"kind": "sgd", "momentum": {"form": "none"}}},
+    {"optimizer": {"kind": "sgd", "momentum": {"form": "averaged", "start": "gradient"}}},
+    {"optimizer": {"kind": "sgd", "momentum": {"form": "averaged"}}, "regularization": {"weight_decay": 0.01}},
+    {"optimizer": {"kind": "sgd", "momentum": {"form": "nesterov"}}, "last_batch": "drop"},
+    {"augmentation": [{"kind": "random_crop", "padding": 1}, {"kind": "horizontal_flip"}]},
+    {"schedule": {"kind": "exponential", "learning_rate": 0.05, "k": 0.1}, "ensemble": {"kind": "none"}},
+]
+
+
+def tiny(**changes: Any) -> TrainingSpec:
+    return spec(**{"batch_size": 16, **changes})
+
+
+def run(chosen: TrainingSpec, *, resume: Resume | None = None, **options: Any) -> list[Event]:
+    options = {"report_seconds": 1e9, "checkpoint_seconds": 1e9, **options}
+    return list(train(chosen, TINY, device=torch.device("cpu"), resume=resume, **options))
+
+
+def of(kind: type[E], events: Sequence[Event]) -> list[E]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def results(events: Sequence[Event]) -> list[object]:
+    """What must not depend on interruptions: every step, epoch, snapshot and ensemble, without times."""
+    found: list[object] = []
+    for event in events:
+        match event:
+            case StepsFinished():
+                steps = range(event.first_step, event.first_step + len(event.losses))
+                found += zip(steps, event.losses, event.learning_rates, strict=True)
+            case EpochFinished():
+                found.append(replace(event, seconds=0, images_per_second=0))
+            case SnapshotTaken():
+                found.append((event.number, event.step, event.scores, bits(event.weights), str(event.provenance)))
+            case EnsembleScored():
+                found.append(event)
+    return found
+
+
+def bits(tensors: Any) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def test_events_come_in_order() -> None:
+    kinds = [type(event).__name__ for event in run(tiny())]
+
+    epoch = ["StepsFinished", "EpochFinished"]
+    assert kinds == [
+        *("PhaseStarted", "TrainingStarted", "PhaseStarted"),
+        *(*epoch, "CheckpointReady"),
+        *(*epoch, "SnapshotTaken", "CheckpointReady"),
+        *(*epoch, "CheckpointReady"),
+        *(*epoch, "SnapshotTaken"),
+        *("PhaseStarted", "EnsembleScored", "TrainingFinished"),
+    ]
+
+
+def test_the_start_tells_what_is_trained_on_what() -> None:
+    (started,) = of(TrainingStarted, run(tiny()))
+
+    assert (started.first_step, started.steps_per_epoch, started.epochs) == (1, 3, 4)
+    assert started.parameters == 64 * 16 + 16 + 16 * 4 + 4
+    assert {"torch", "python", "device", "threads"} <= set(started.environment)
+
+
+def test_phases_are_told() -> None:
+    assert [event.phase for event in of(PhaseStarted, run(tiny()))] == ["loading_data", "training", "scoring"]
+
+
+def test_rates_are_those_of_the_schedule() -> None:
+    chosen = tiny()
+    rates = [rate for event in of(StepsFinished, run(chosen)) for rate in event.learning_rates]
+
+    assert rates == [learning_rate(chosen.schedule, step // 3 + step % 3 / 3, 4) for step in range(12)]
+
+
+def test_an_epochs_figures_are_means_over_its_images() -> None:
+    events = run(tiny())
+    steps, epochs = of(StepsFinished, events), of(EpochFinished, events)
+
+    for step, epoch in zip(steps, epochs, strict=True):
+        weighted = sum(loss * size for loss, size in zip(step.losses, (16, 16, 8), strict=True)) / 40
+        assert epoch.train_loss == pytest.approx(weighted)
+        assert epoch.train_accuracy * 40 == pytest.approx(round(epoch.train_accuracy * 40))
+        assert epoch.learning_rate == step.learning_rates[-1]
+
+
+def test_the_ensemble_is_scored_beside_each_member_and_the_last_model() -> None:
+    events = run(tiny(schedule={"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 4}))
+    taken, (ensemble,) = of(SnapshotTaken, events), of(EnsembleScored, events)
+
+    assert [member.snapshot for member in ensemble.members] == [3, 4]
+    assert [member.weight for member in ensemble.members] == [0.5, 0.5]
+    assert [member.scores for member in ensemble.members] == [one.scores for one in taken[-2:]]
+    assert ensemble.single == taken[-1].scores
+
+
+def test_the_ensembles_score_is_that_of_the_averaged_predictions_of_its_files(tmp_path: Path) -> None:
+    events = run(tiny())
+    predicted = []
+    for taken in of(SnapshotTaken, events):
+        path = tmp_path / f"{taken.number}"
+        snapshot.write(path, taken.weights, taken.provenance)
+        model, _ = snapshot.load(path)
+        predicted.append(log_probabilities(model, torch.tensor(TINY.validation.images)).exp())
+
+    combined = torch.stack(predicted).mean(0).log()
+
+    (ensemble,) = of(EnsembleScored, events)
+    expected = scores(combined, torch.tensor(TINY.validation.labels))
+    assert ensemble.scores.accuracy == expected.accuracy
+    assert ensemble.scores.negative_log_likelihood == pytest.approx(expected.negative_log_likelihood)
+
+
+def test_without_an_ensemble_one_snapshot_is_taken_and_nothing_scored() -> None:
+    events = run(tiny(schedule={"kind": "constant", "learning_rate": 0.05}, ensemble={"kind": "none"}))
+
+    assert [taken.epoch for taken in of(SnapshotTaken, events)] == [4]
+    assert of(EnsembleScored, events) == []
+
+
+def test_hidden_units_of_equal_weights_stay_identical() -> None:
+    network = {"kind": "mlp", "hidden": [6], "initialization": {"kind": "constant"}}
+    events = run(tiny(network=network))
+
+    weights = of(SnapshotTaken, events)[-1].weights["hidden1.weight"]
+
+    assert not torch.equal(weights, torch.full_like(weights, 0.01))
+    assert torch.allclose(weights, weights[0].expand_as(weights), atol=1e-7)
+
+
+@pytest.mark.parametrize("changes", GRID)
+def test_the_same_spec_gives_the_same_bits(changes: dict[str, Any]) -> None:
+    assert results(run(tiny(**changes))) == results(run(tiny(**changes)))
+
+
+def test_another_seed_gives_another_result() -> None:
+    assert results(run(tiny(seed=1))) != results(run(tiny(seed=2)))
+
+
+def test_how_often_is_reported_changes_nothing() -> None:
+    assert results(run(tiny(), report_seconds=0)) == results(run(tiny()))
+
+
+@pytest.mark.parametrize("changes", GRID)
+def test_a_training_that_was_stopped_anywhere_ends_with_the_same_bits(changes: dict[str, Any], tmp_path: Path) -> None:
+    chosen = tiny(**changes)
+    undisturbed = run(chosen)
+    whole = results(undisturbed)
+    steps = of(TrainingFinished, undisturbed)[0].step
+
+    for stop_after in (0, 1, 3, 4, steps // 2, steps - 1):
+        first, going_on = stopped(chosen, stop_after, tmp_path)
+        assert of(TrainingStopped, first)[0].step == stop_after
+        assert results(first) + results(run(chosen, resume=going_on)) == whole, stop_after
+
+
+@pytest.mark.parametrize("changes", GRID[:2])
+def test_a_training_goes_on_from_any_checkpoint_to_the_same_bits(changes: dict[str, Any], tmp_path: Path) -> None:
+    chosen = tiny(**changes)
+    events = run(chosen, checkpoint_seconds=0)
+    whole = results(events)
+    assert len(of(CheckpointReady, events)) > chosen.epochs
+
+    for index, event in enumerate(events):
+        if isinstance(event, CheckpointReady):
+            before = events[:index]
+            going_on = saved(event, before, tmp_path)
+            assert results(before) + results(run(chosen, resume=going_on)) == whole, event.step
+
+
+def stopped(chosen: TrainingSpec, after: int, folder: Path) -> tuple[list[Event], Resume]:
+    """A training asked to stop after so many steps, and what it goes on from."""
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > after
+
+    events = run(chosen, stop=stop)
+    return events, saved(of(CheckpointReady, events)[-1], events, folder)
+
+
+def saved(ready: CheckpointReady, before: Sequence[Event], folder: Path) -> Resume:
+    path = folder / "checkpoint"
+    checkpoint.write(path, ready.tensors, ready.facts)
+    files = []
+    for taken in of(SnapshotTaken, before):
+        files.append(folder / f"snapshot-{taken.number}")
+        snapshot.write(files[-1], taken.weights, taken.provenance)
+    return Resume(path, files)
+
+
+def test_a_checkpoint_of_another_spec_is_refused(tmp_path: Path) -> None:
+    _, going_on = stopped(tiny(), 2, tmp_path)
+
+    with pytest.raises(CheckpointDamaged, match="another spec"):
+        run(tiny(seed=9), resume=going_on)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    _, going_on = stopped(tiny(), 2, tmp_path)
+    going_on.checkpoint.write_bytes(going_on.checkpoint.read_bytes()[:100])
+
+    with pytest.raises(CheckpointDamaged, match="cannot be read"):
+        run(tiny(), resume=going_on)
+
+
+def test_a_spec_that_does_not_fit_the_data_is_refused() -> None:
+    with pytest.raises(SpecInvalid, match="batch_size"):
+        run(tiny(batch_size=41))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_its_step() -> None:
+    chosen = tiny(
+        batch_size=2,
+        schedule={"kind": "constant", "learning_rate": 1000.0},
+        optimizer={"kind": "sgd", "momentum": {"form": "none"}},
+        ensemble={"kind": "none"},
+    )
+    reported: list[float] = []
+    with pytest.raises(Diverged) as caught:
+        for event in train(chosen, TINY, device=torch.device("cpu")):
+            if isinstance(event, StepsFinished):
+                reported += event.losses
+
+    assert caught.value.step == len(reported) + 1
+    assert all(math.isfinite(loss) for loss in reported)
+    assert "learning_rate" in (caught.value.hint or "")
+
+
+def test_torch_is_left_as_it_was() -> None:
+    before = torch.get_rng_state(), torch.get_deterministic_debug_mode()
+
+    run(tiny(augmentation=[{"kind": "horizontal_flip"}], network={"kind": "mlp", "dropout": {"drop": 0.5}}))
+
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_deterministic_debug_mode() == before[1]
+
+
+def test_digits_are_learnt() -> None:
+    chosen = spec(
+        network={"kind": "convnet", "channels": [8, 16], "batch_norm": {}},
+        schedule={"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 2},
+    )
+
+    events = list(train(chosen, data.load("mnist5k"), device=choose("cpu")))
+
+    (ensemble,) = of(EnsembleScored, events)
+    assert ensemble.scores.accuracy > 0.93
+
+
+def on_device(chosen: TrainingSpec, device: str) -> list[float]:
+    events = train(chosen, TINY, device=choose(device))
+    return [loss for event in events if isinstance(event, StepsFinished) for loss in event.losses]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("changes", GRID)
+def test_the_same_spec_gives_the_same_bits_on_a_gpu(changes: dict[str, Any]) -> None:
+    assert on_device(tiny(**changes), "cuda") == on_device(tiny(**changes), "cuda")
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_what_a_cpu_learns() -> None:
+    assert on_device(tiny(), "cuda") == pytest.approx(on_device(tiny(), "cpu"), rel=1e-3)
+
+
+def test_snapshots_are_the_same_file_each_time(tmp_path: Path) -> None:
+    files = []
+    for name in ("a", "b"):
+        (*_, taken) = of(SnapshotTaken, run(tiny()))
+        snapshot.write(tmp_path / name, taken.weights, taken.provenance)
+        files.append((tmp_path / name).read_bytes())
+
+    assert files[0] == files[1]
+
+
+def test_a_snapshot_tells_where_it_comes_from(tmp_path: Path) -> None:
+    chosen = tiny()
+    (*_, taken) = of(SnapshotTaken, run(chosen))
+    snapshot.write(tmp_path / "file", taken.weights, taken.provenance)
+
+    _, provenance = snapshot.load(tmp_path / "file")
+
+    assert provenance["spec"] == chosen.model_dump(mode="json")
+    assert provenance["spec_sha256"] == chosen.sha256
+    assert provenance["dataset"] == {"name": "tiny", "sha256": TINY.sha256}
+    assert provenance["classes"] == ["a", "b", "c", "d"]
+    assert (provenance["number"], provenance["epoch"], provenance["step"]) == (2, 4, 12)
+    assert provenance["environment"]["torch"] == torch.__version__
+
+
+def test_a_file_of_others_is_no_snapshot(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "file")
+
+    with pytest.raises(ValueError, match="not a file of Annealer's"):
+        snapshot.read(tmp_path / "file")
+
+
+def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    snapshot.write(path, {"x": torch.zeros(1)}, {"a": 1})
+    before = path.read_bytes()
+
+    def fail(_: int) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        snapshot.write(path, {"x": torch.ones(1)}, {"a": 2})
+
+    assert path.read_bytes() == before
+
+
+def test_tensors_of_events_are_copies() -> None:
+    taken: list[tuple[dict[str, Tensor], dict[str, bytes]]] = []
+    for event in train(tiny(), TINY, device=torch.device("cpu")):
+        if isinstance(event, CheckpointReady):
+            taken.append((dict(event.tensors), bits(event.tensors)))
+
+    assert all(bits(tensors) == before for tensors, before in taken)
