@@ -77,7 +77,7 @@ class EpochPrinter:
         if job.latest.epoch == self._printed + 1:
             news: Iterable[EpochView] = [job.latest]
         else:
-            epochs = self._client.metrics(self._job_id, max_points=4).epochs
+            epochs = self._client.metrics(self._job_id, max_points=6).epochs
             news = [epoch for epoch in epochs if epoch.epoch > self._printed]
         if not self._printed:
             self._console.print(epoch_header(), style="dim", highlight=False)

@@ -1,6 +1,7 @@
 """Connections and transactions, on PostgreSQL and SQLite alike."""
 
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ CONNECT_SECONDS = 3
 TRIES = 6
 TRANSIENT = {"40001", "40P01", "55P03"}
 """PostgreSQL: serialization failure, deadlock, lock not available."""
+SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 
 
 def create(url: str) -> Engine:
@@ -67,6 +69,8 @@ def is_unavailable(error: BaseException) -> bool:
         return True
     if not isinstance(error, exc.OperationalError | exc.InterfaceError):
         return isinstance(error, exc.DBAPIError) and error.connection_invalidated
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorname.startswith(SQLITE_AWAY)
     state = getattr(error.orig, "sqlstate", None)
     return state is None or state[:2] in {"08", "53", "57"}
 

@@ -16,7 +16,7 @@ from tsdownsample import MinMaxDownsampler
 from app.store.models import Epoch, SeriesBlock
 
 BLOCK_POINTS = 2048
-FEWEST_POINTS = 4
+FEWEST_POINTS = 6
 
 Column = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def downsample(steps: Column, values: Column, max_points: int | None) -> Series:
         return Series(steps, values, count)
     inner = max(FEWEST_POINTS, max_points) // 2 * 2 - 2
     extremes = MinMaxDownsampler().downsample(steps, values, n_out=inner)  # type: ignore[no-untyped-call]
-    kept = np.union1d(extremes, [0, count - 1])
+    kept = np.union1d(extremes.astype(np.int64), [0, count - 1])
     return Series(steps[kept], values[kept], count)
 
 

@@ -54,6 +54,6 @@ def test_an_example_trains(path: Path) -> None:
 
 
 def shortened(document: dict[str, Any]) -> dict[str, Any]:
-    """The example with two short epochs, or as many as it has cycles."""
-    cycles = document["schedule"].get("cycles", 2)
+    """The example with four short epochs, or as many as it has cycles."""
+    cycles = document["schedule"].get("cycles", 4)
     return document | {"epochs": cycles, "batch_size": 16}

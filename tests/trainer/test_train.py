@@ -261,10 +261,14 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_step() -> None:
         ensemble={"kind": "none"},
     )
     reported: list[float] = []
-    with pytest.raises(Diverged) as caught:
+
+    def follow() -> None:
         for event in train(chosen, TINY, device=torch.device("cpu")):
             if isinstance(event, StepsFinished):
-                reported += event.losses
+                reported.extend(event.losses)
+
+    with pytest.raises(Diverged) as caught:
+        follow()
 
     assert caught.value.step == len(reported) + 1
     assert all(math.isfinite(loss) for loss in reported)

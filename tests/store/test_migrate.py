@@ -1,0 +1,71 @@
+"""The schema: up, down, and what the models say."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, inspect
+
+from app.store import datasets, migrate
+from app.store import engine as engines
+from app.store.engine import read
+from trainer import data
+
+
+def tables(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names()) - {"alembic_version"}
+
+
+def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin():
+        command.check(migrate.config(connection))
+
+
+def test_down_leaves_nothing_and_up_makes_it_again(engine: Engine, database_url: str) -> None:
+    before = tables(engine)
+    assert "jobs" in before
+
+    migrate.downgrade(database_url, "base")
+    assert tables(engine) == set()
+    migrate.upgrade(database_url)
+
+    assert tables(engine) == before
+
+
+def test_up_twice_is_up_once(engine: Engine, database_url: str) -> None:
+    migrate.upgrade(database_url)
+
+    migrate.check_schema(engine)
+
+
+def test_a_database_at_another_version_is_refused_with_the_remedy(engine: Engine, database_url: str) -> None:
+    migrate.downgrade(database_url, "base")
+
+    with pytest.raises(migrate.SchemaMismatch, match="run `annealer migrate`"):
+        migrate.check_schema(engine)
+
+
+def test_bundled_data_sets_are_known_after_an_upgrade(engine: Engine) -> None:
+    with read(engine) as session:
+        assert datasets.facts(datasets.get(session, "mnist5k")) == data.load("mnist5k").facts
+
+
+def test_many_may_migrate_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.sqlite'}"
+    errors: list[Exception] = []
+
+    def upgrade() -> None:
+        try:
+            migrate.upgrade(url)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    migrate.check_schema(engines.create(url))
