@@ -61,7 +61,6 @@ def install(app: FastAPI) -> None:
         (RequestValidationError, _answer_request),
         (HTTPException, _answer_http),
         (SQLAlchemyError, _answer_database),
-        (Exception, _answer_unexpected),
     ):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
 
@@ -143,10 +142,11 @@ def _answer_database(request: Request, error: SQLAlchemyError) -> JSONResponse:
         detail = "The database cannot be reached; try again in a moment."
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return respond(request, Problem(503, "database-unavailable", detail, headers=headers))
-    return _answer_unexpected(request, error)
+    return answer_unexpected(request, error)
 
 
-def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+def answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+    """A 500 that tells nothing of the inside; the log tells it."""
     log.error("request broke", exc_info=error)
     detail = "An unexpected error; the server's log has the details under this request id."
     return respond(request, Problem(500, "internal", detail))

@@ -6,7 +6,10 @@ import uuid
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import answer_unexpected
 
 log = structlog.get_logger()
 
@@ -28,7 +31,7 @@ class Trace:
         request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
         scope["request_id"] = request_id
         began = time.monotonic()
-        status = 500
+        status = 0
 
         async def stamp(message: Message) -> None:
             nonlocal status
@@ -44,6 +47,11 @@ class Trace:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, stamp)
+            except Exception as error:
+                if status:
+                    # The answer has begun: all that is left is to cut it off.
+                    raise
+                await answer_unexpected(Request(scope), error)(scope, receive, stamp)
             finally:
                 if scope["path"] not in UNLOGGED:
                     milliseconds = round((time.monotonic() - began) * 1000, 1)

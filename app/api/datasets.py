@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.api import documents
-from app.api.deps import EngineOf
+from app.api.deps import EngineOf, Id
 from app.api.schemas import DatasetList, DatasetView
 from app.api.views import dataset_view
 from app.store import datasets
@@ -20,7 +20,7 @@ def index(engine: EngineOf) -> DatasetList:
 
 
 @router.get("/datasets/{name}", summary="A data set", responses=documents.problems(404, 422, 503))
-def show(name: str, engine: EngineOf) -> DatasetView:
+def show(name: Id, engine: EngineOf) -> DatasetView:
     """Its classes and sizes."""
     with read(engine) as session:
         return dataset_view(datasets.get(session, name))

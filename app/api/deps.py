@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request, params
+from fastapi import Depends, Path, Request, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine
@@ -15,6 +15,9 @@ from app.store.engine import read
 from app.store.jobs import get
 
 LONGEST_WAIT = 60
+
+Id = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""What every id and name in an address looks like."""
 
 
 def _engine(request: Request) -> Engine:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.api import documents
-from app.api.deps import BellOf, EngineOf, JsonBody, SettingsOf, WatcherOf, matches, wait_seconds
+from app.api.deps import BellOf, EngineOf, Id, JsonBody, SettingsOf, WatcherOf, matches, wait_seconds
 from app.api.schemas import JobList, JobView, PlanView
 from app.api.views import job_view, job_views, plan_view
 from app.errors import Problem, bad_header
@@ -117,7 +117,7 @@ def index(
 )
 async def show(
     request: Request,
-    job_id: str,
+    job_id: Id,
     engine: EngineOf,
     watcher: WatcherOf,
     if_none_match: Annotated[
@@ -144,7 +144,7 @@ async def show(
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=documents.problems(404, 409, 422, 503))
-def cancel(job_id: str, engine: EngineOf, response: Response) -> JobView:
+def cancel(job_id: Id, engine: EngineOf, response: Response) -> JobView:
     """At once while it is queued, within two seconds while it runs. Cancelling twice is fine."""
 
     def act(session: Session) -> JobView:
@@ -161,7 +161,7 @@ def cancel(job_id: str, engine: EngineOf, response: Response) -> JobView:
     summary="Delete a finished job",
     responses=documents.problems(404, 409, 422, 503),
 )
-def delete(job_id: str, engine: EngineOf) -> None:
+def delete(job_id: Id, engine: EngineOf) -> None:
     """Its metrics, events and snapshots go with it; weights that another job has too stay."""
     retry(engine, lambda session: jobs.delete(session, job_id))
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from app.api import documents
-from app.api.deps import EngineOf
+from app.api.deps import EngineOf, Id
 from app.api.schemas import EpochView, MetricsView, SeriesView
 from app.api.views import epoch_view
 from app.errors import Problem
@@ -32,7 +32,7 @@ CSV = "text/csv"
     },
 )
 def show(
-    job_id: str,
+    job_id: Id,
     engine: EngineOf,
     series: Annotated[
         list[str],

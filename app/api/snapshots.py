@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api import documents
-from app.api.deps import EngineOf, matches, require_job
+from app.api.deps import EngineOf, Id, matches, require_job
 from app.api.schemas import SnapshotList, SnapshotView
 from app.api.views import snapshot_view
 from app.errors import Problem
@@ -21,7 +21,7 @@ FILE_CONTENT = {FILE: {"schema": {"type": "string", "format": "binary"}}}
 
 
 @router.get("/jobs/{job_id}/snapshots", summary="A job's snapshots", responses=documents.problems(404, 422, 503))
-def index(job_id: str, engine: EngineOf) -> SnapshotList:
+def index(job_id: Id, engine: EngineOf) -> SnapshotList:
     """Oldest first."""
     require_job(engine, job_id)
     with read(engine) as session:
@@ -30,16 +30,16 @@ def index(job_id: str, engine: EngineOf) -> SnapshotList:
 
 
 @router.get("/snapshots/{snapshot_id}", summary="A snapshot", responses=documents.problems(404, 422, 503))
-def show(snapshot_id: str, engine: EngineOf) -> SnapshotView:
+def show(snapshot_id: Id, engine: EngineOf) -> SnapshotView:
     """Its scores and where it comes from."""
     with read(engine) as session:
         snapshot = snapshots.get(session, snapshot_id)
         return snapshot_view(snapshot, blobs.size(session, snapshot.sha256))
 
 
-@router.api_route(
+@router.head("/snapshots/{snapshot_id}/weights", include_in_schema=False)
+@router.get(
     "/snapshots/{snapshot_id}/weights",
-    methods=["GET", "HEAD"],
     summary="A snapshot's file",
     response_class=StreamingResponse,
     responses={
@@ -48,11 +48,10 @@ def show(snapshot_id: str, engine: EngineOf) -> SnapshotView:
         304: {"description": "You have it."},
         **documents.problems(404, 416, 422, 503),
     },
-    operation_id="weights",
 )
 def weights(
     request: Request,
-    snapshot_id: str,
+    snapshot_id: Id,
     engine: EngineOf,
     range: Annotated[str | None, Header(description="One range of bytes.")] = None,
     if_range: Annotated[str | None, Header(description="The range only if this is the ETag.")] = None,

@@ -1,83 +1,12 @@
-"""A database with a data set, and what a worker would do to it."""
-
-from collections.abc import Iterator
-from typing import Any
+"""The store on both databases."""
 
 import pytest
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
-from app.store import attempts, datasets, jobs
-from app.store.attempts import Changes, Claim
-from app.store.engine import read, write
-from app.store.jobs import Idempotency
-from app.store.models import Job
-from app.store.states import Wanted
-from tests.specs import spec
-
-
-class Shop:
-    """The store as tests use it: each call is a transaction of its own."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def submit(self, *, key: str | None = None, request: str = "r", max_attempts: int = 5, **changes: Any) -> Job:
-        """Queue a job."""
-        with write(self.engine) as session:
-            dataset = datasets.get(session, "mnist5k")
-            job, _ = jobs.submit(
-                session,
-                spec(**changes),
-                dataset,
-                steps_per_epoch=10,
-                max_attempts=max_attempts,
-                idempotency=Idempotency(key, request) if key else None,
-            )
-            return job
-
-    def claim(self, *, devices: tuple[str, ...] = ("auto", "cpu"), lease: float = 60.0) -> Claim | None:
-        """Take the next job as a worker does."""
-        with write(self.engine) as session:
-            return attempts.claim(session, worker_id="work_1", devices=devices, device="cpu", lease_seconds=lease)
-
-    def claimed(self, *, lease: float = 60.0, **changes: Any) -> Claim:
-        """A new job that is running."""
-        self.submit(**changes)
-        claim = self.claim(lease=lease)
-        assert claim is not None
-        return claim
-
-    def record(self, claim: Claim, **changes: Any) -> Wanted:
-        """Store what a training has reported."""
-        with write(self.engine) as session:
-            return attempts.record(session, claim.job_id, claim.attempt, 60.0, Changes(**changes))
-
-    def job(self, job_id: str) -> Job:
-        """The job as it is now."""
-        with read(self.engine) as session:
-            job = jobs.get(session, job_id)
-            session.expunge(job)
-            return job
-
-    def act(self, function: Any, *arguments: Any) -> Any:
-        """Call a function of the store in a transaction."""
-        with write(self.engine) as session:
-            return function(session, *arguments)
-
-    def look(self) -> Any:
-        """A session to read in."""
-        return read(self.engine)
+from tests.shop import Shop
 
 
 @pytest.fixture
 def shop(engine: Engine) -> Shop:
-    """The store on both databases."""
+    """The store on a database of a test's own."""
     return Shop(engine)
-
-
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    """A session to read in."""
-    with read(engine) as opened:
-        yield opened

@@ -13,7 +13,7 @@ from app.store.engine import retry
 from app.store.errors import BlobDamaged, Fenced
 from app.store.models import Attempt, Checkpoint
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
-from tests.store.conftest import Shop
+from tests.shop import Shop
 from trainer.events import Scores
 
 SCORES = Scores(0.9, 0.1, 0.3)

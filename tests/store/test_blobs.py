@@ -15,7 +15,7 @@ from app.store.blobs import CHUNK_BYTES
 from app.store.engine import read, write
 from app.store.errors import BlobDamaged
 from app.store.models import Blob, BlobChunk
-from tests.store.conftest import Shop
+from tests.shop import Shop
 
 
 def stored(engine: Engine, folder: Path, content: bytes) -> str:

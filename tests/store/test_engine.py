@@ -8,7 +8,7 @@ from sqlalchemy import Engine, exc, text
 from app.store import engine as engines
 from app.store.engine import is_unavailable, read, retry, write
 from app.store.models import Dataset
-from tests.store.conftest import Shop
+from tests.shop import Shop
 
 
 def rename(session: object, name: str) -> None:

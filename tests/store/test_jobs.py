@@ -12,8 +12,8 @@ from app.store.errors import CursorInvalid, KeyInFlight, KeyReused, MoveRefused,
 from app.store.jobs import JobFilter, Sort
 from app.store.models import Base, Dataset, Event, IdempotencyKey, Job
 from app.store.states import Status, Wanted
+from tests.shop import Shop
 from tests.specs import spec
-from tests.store.conftest import Shop
 
 ALL = JobFilter()
 

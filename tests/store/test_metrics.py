@@ -10,7 +10,7 @@ from app.store import metrics
 from app.store.engine import write
 from app.store.metrics import BLOCK_POINTS, FEWEST_POINTS, downsample
 from app.store.models import SeriesBlock
-from tests.store.conftest import Shop
+from tests.shop import Shop
 
 
 def append(shop: Shop, job_id: str, steps: list[int], values: list[float]) -> None:

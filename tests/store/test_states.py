@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from app.store.engine import write
 from app.store.errors import MoveRefused
 from app.store.states import FINAL, MOVES, Status, check_move
-from tests.store.conftest import Shop
+from tests.shop import Shop
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(Status, Status)))

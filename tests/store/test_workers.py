@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from app.store import workers
-from tests.store.conftest import Shop
+from tests.shop import Shop
 
 
 def beat(shop: Shop, id: str) -> None:
