@@ -10,12 +10,17 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from app.store import workers
 from tests import servers
 from tests.api.conftest import Api, Finished
 from tests.servers import Valkey
 from tests.specs import document
+
+
+# What fits the schema may still be refused: one field makes demands of another, and an id may name nothing.
+UNTRUE_HERE = [positive_data_acceptance]
 
 
 def test_data_sets_are_listed(api: Api) -> None:
@@ -123,7 +128,7 @@ def test_whatever_is_sent_to_it_the_service_behaves_as_its_document_says(api: Ap
         @given(cases)
         def call(case: Any) -> None:
             if time.monotonic() < deadline:
-                case.call_and_validate(base_url=api.url, timeout=10)
+                case.call_and_validate(base_url=api.url, timeout=10, excluded_checks=UNTRUE_HERE)
 
         call()
 
