@@ -18,7 +18,6 @@ from tests.api.conftest import Api, Finished
 from tests.servers import Valkey
 from tests.specs import document
 
-
 # What fits the schema may still be refused: one field makes demands of another, and an id may name nothing.
 UNTRUE_HERE = [positive_data_acceptance]
 

@@ -1,0 +1,43 @@
+"""What a child has reported, as changes for the store."""
+
+from app.store.attempts import CheckpointRef, Progress
+from app.store.states import Phase
+from trainer.events import CheckpointReady, EpochFinished, PhaseStarted, Scores, SnapshotTaken, StepsFinished
+from worker.changes import changes_of
+from worker.wire import Message
+
+SCORES = Scores(0.9, 0.1, 0.3)
+
+
+def test_reports_of_a_batch_are_joined() -> None:
+    first = StepsFinished(1, 1, (0.5, 0.4), (0.1, 0.1), 10.0)
+    second = StepsFinished(2, 3, (0.3,), (0.05,), 20.0)
+
+    changes = changes_of([Message(first), Message(second)], {})
+
+    assert changes.series == {"loss": ([1, 2, 3], [0.5, 0.4, 0.3]), "learning_rate": ([1, 2, 3], [0.1, 0.1, 0.05])}
+    assert changes.progress == Progress(2, 3, 20.0)
+
+
+def test_the_last_phase_counts() -> None:
+    changes = changes_of([Message(PhaseStarted("loading_data")), Message(PhaseStarted("training"))], {})
+
+    assert changes.phase is Phase.TRAINING
+
+
+def test_an_epoch_becomes_its_row() -> None:
+    epoch = EpochFinished(3, 30, 0.1, 0.2, 0.3, 0.4, 0.5, 600.0, 0.7)
+
+    assert changes_of([Message(epoch)], {}).epochs == [vars(epoch)]
+
+
+def test_files_become_blobs() -> None:
+    snapshot = SnapshotTaken(1, 2, 20, SCORES, {}, {"seed": 1})
+    checkpoint = CheckpointReady(2, 20, {}, {})
+    messages = [Message(snapshot, "a"), Message(checkpoint, "b")]
+
+    changes = changes_of(messages, {"a": "hash-a", "b": "hash-b"})
+
+    assert [(one.number, one.sha256, one.provenance) for one in changes.snapshots] == [(1, "hash-a", {"seed": 1})]
+    assert changes.checkpoints == [CheckpointRef(20, 2, "hash-b")]
+    assert [kind for kind, _, _ in changes.events] == ["snapshot_taken"]
