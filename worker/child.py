@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -25,26 +24,10 @@ from trainer.errors import DataInvalid, Diverged, SpecInvalid, TrainerError
 from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished
 from trainer.parsing import parse
 from trainer.train import Resume, train
+from worker.order import STOP, Order
 from worker.wire import Failed, Message, encode
 
-STOP = b"stop"
 OUTBOX_EVENTS = 64
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a child is to do. Paths are inside the attempt's scratch folder."""
-
-    spec: str
-    dataset: str
-    dataset_sha256: str
-    device: str
-    threads: int
-    scratch: Path
-    checkpoint: Path | None
-    snapshots: tuple[Path, ...]
-    checkpoint_seconds: float
-    report_seconds: float
 
 
 class Outbox(threading.Thread):

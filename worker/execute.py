@@ -24,8 +24,9 @@ from app.store.engine import is_unavailable, retry
 from app.store.errors import BlobDamaged, Fenced
 from app.store.states import FailureClass, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, TrainingFinished, TrainingStopped
-from worker import child, forkserver, memory
+from worker import forkserver, memory
 from worker.changes import changes_of
+from worker.order import STOP, Order
 from worker.station import Station
 from worker.wire import Failed, Message, decode
 
@@ -126,13 +127,13 @@ class Supervisor:
         exit_code = self._child.join()
         self._finish(self._failure(exit_code, memory.out_of_memory_kills() > kills_before))
 
-    def _order(self) -> child.Order:
+    def _order(self) -> Order:
         """What the child is to do, with the files it goes on from fetched and checked."""
         claim, settings = self.claim, self.station.settings
         checkpoint = None
         if claim.checkpoint:
             checkpoint = self._fetch(claim.checkpoint.sha256, "resume.safetensors")
-        return child.Order(
+        return Order(
             spec=claim.spec_json,
             dataset=claim.dataset,
             dataset_sha256=claim.dataset_sha256,
@@ -152,12 +153,12 @@ class Supervisor:
         self._patiently(lambda: blobs.fetch(self.station.engine, sha256, path))
         return path
 
-    def _start(self, order: child.Order) -> bool:
+    def _start(self, order: Order) -> bool:
         """Start the child, unless the attempt is already to end."""
         with self._child_lock:
             if self._is_ending:
                 return False
-            self._child = forkserver.start(child.run, order)
+            self._child = forkserver.start("run", order)
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
@@ -329,7 +330,7 @@ class Supervisor:
             if self._stop_asked_at is None:
                 self._stop_asked_at = time.monotonic()
                 with suppress(OSError):
-                    self._child.connection.send_bytes(child.STOP)
+                    self._child.connection.send_bytes(STOP)
             elif time.monotonic() - self._stop_asked_at > self.station.settings.grace_seconds:
                 self._child.kill()
 

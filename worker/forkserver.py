@@ -3,9 +3,10 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -39,10 +40,15 @@ class Child:
         return self.process.exitcode or 0
 
 
-def start(target: Callable[..., None], *arguments: Any) -> Child:
-    """Run `target(connection, *arguments)` in a child."""
+def warm() -> None:
+    """Start the server, which imports torch while we do something else."""
+    ensure_running()
+
+
+def start(function: str, *arguments: Any) -> Child:
+    """Run a function of `worker.child` in a child, with its end of the pipe and `arguments`."""
     ours, theirs = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process = CONTEXT.Process(target=_call, args=(function, theirs, *arguments), daemon=True)
     process.start()
     theirs.close()
     return Child(process, ours)
@@ -50,9 +56,12 @@ def start(target: Callable[..., None], *arguments: Any) -> Child:
 
 def gpus() -> list[str]:
     """Names of this machine's GPUs, asked in a child; the server is warm afterwards."""
-    from worker import child
-
-    probe = start(child.probe)
+    probe = start("probe")
     names: list[str] = probe.connection.recv()
     probe.join()
     return names
+
+
+def _call(function: str, *arguments: Any) -> None:
+    """Find the function in the child, so that this process need not import torch."""
+    getattr(import_module("worker.child"), function)(*arguments)

@@ -19,6 +19,7 @@ log = structlog.get_logger()
 def main() -> None:
     """Serve jobs until told to stop; running ones are checkpointed and handed back."""
     logs.configure()
+    forkserver.warm()
     settings, worker_settings = Settings(), WorkerSettings()
     database = engine.create(settings.database_url.get_secret_value())
     try:

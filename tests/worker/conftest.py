@@ -1,33 +1,72 @@
-"""A real worker process on a real broker, on both databases."""
+"""Real worker processes on a real broker, on both databases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, delete
 
 from app.queue import Bell
 from app.store import engine as engines
-from tests.servers import Worker
+from app.store.engine import write
+from app.store.models import Job
+from tests.servers import Template, Valkey, Worker
 from tests.shop import Shop
 
 
-@pytest.fixture
-def shop(database_url: str) -> Iterator[Shop]:
-    """The store that the worker works on."""
-    engine = engines.create(database_url)
-    yield Shop(engine)
-    engine.dispose()
+class Plant:
+    """A database, a broker with its bell, and a worker that waits for jobs."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.folder = folder
+        self._database_url = database_url
+        self.valkey = Valkey(folder)
+        self.shop = Shop(engines.create(database_url))
+        self.bell = Bell(self.valkey.url)
+        self.worker = self.another()
+        self.worker.await_ready()
+
+    @property
+    def engine(self) -> Engine:
+        """The database's engine."""
+        return self.shop.engine
+
+    def another(self) -> Worker:
+        """One more worker."""
+        return Worker(self.folder, self._database_url, self.valkey.url)
+
+    def close(self) -> None:
+        """End it all."""
+        self.worker.stop()
+        self.valkey.stop()
+        self.engine.dispose()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def shared(
+    request: pytest.FixtureRequest,
+    migrated: Callable[[str], Template],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Plant]:
+    """A plant for all tests that leave its worker alive, on each database."""
+    folder = tmp_path_factory.mktemp("plant")
+    with migrated(request.param).copy(folder) as database_url:
+        plant = Plant(folder, database_url)
+        yield plant
+        plant.close()
 
 
 @pytest.fixture
-def bell(broker_url: str) -> Bell:
-    """What the API rings."""
-    return Bell(broker_url)
+def plant(shared: Plant) -> Iterator[Plant]:
+    """The shared plant without any jobs."""
+    yield shared
+    with write(shared.engine) as session:
+        session.execute(delete(Job))
 
 
 @pytest.fixture
-def worker(database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Worker]:
-    """A worker that waits for jobs."""
-    with Worker(tmp_path, database_url, broker_url) as running:
-        running.await_ready()
-        yield running
+def own_plant(database_url: str, tmp_path: Path) -> Iterator[Plant]:
+    """A plant of a test's own, to be broken."""
+    plant = Plant(tmp_path, database_url)
+    yield plant
+    plant.close()
