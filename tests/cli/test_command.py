@@ -1,0 +1,231 @@
+"""The `annealer` command: what it prints, and its exit codes."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.client import Client
+from tests.cli.conftest import Run, Up
+from tests.specs import document
+from trainer import snapshot
+
+SpecFile = Callable[..., Path]
+
+DIVERGES = {
+    "schedule": {"kind": "constant", "learning_rate": 1000},
+    "optimizer": {"kind": "sgd", "momentum": {"form": "classical", "m": 0.99}},
+    "ensemble": {"kind": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def job_id(client: Client) -> str:
+    """A job that has succeeded."""
+    job = client.submit(document(name="shown"))
+    *_, last = client.watch(job.id)
+    assert last.status == "succeeded"
+    return job.id
+
+
+def test_submit_and_watch_show_epochs_and_the_ensemble(annealer: Run, spec_file: SpecFile) -> None:
+    done = annealer("submit", spec_file(), "--watch")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Submitted job_")
+    assert "    4/4  " in done.stdout
+    assert "status      succeeded" in done.stdout
+    assert "ensemble" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_submit_alone_prints_the_id(annealer: Run, spec_file: SpecFile, client: Client) -> None:
+    done = annealer("submit", spec_file(name="alone"))
+
+    assert client.job(done.stdout.strip()).name == "alone"
+
+
+def test_the_same_key_submits_once(annealer: Run, spec_file: SpecFile) -> None:
+    first, again = (annealer("submit", spec_file(), "--key", "only-once") for _ in range(2))
+
+    assert first.stdout == again.stdout
+
+
+def test_watch_of_a_failed_job_exits_with_3_and_shows_the_hint(annealer: Run, spec_file: SpecFile) -> None:
+    done = annealer("submit", spec_file(**DIVERGES), "--watch")
+
+    assert done.returncode == 3
+    assert "The loss became" in done.stdout
+    assert "Lower schedule.learning_rate" in done.stdout
+
+
+def test_watch_of_a_cancelled_job_exits_with_4(annealer: Run, client: Client) -> None:
+    job = client.submit(document(epochs=9000))
+
+    cancelled = annealer("cancel", job.id)
+    watched = annealer("watch", job.id)
+
+    assert cancelled.stdout.strip() in ("cancelled", "cancelling")
+    assert watched.returncode == 4
+
+
+def test_show_and_list_and_watch_speak_of_the_job(annealer: Run, job_id: str) -> None:
+    shown, listed, watched = annealer("show", job_id), annealer("list", "--name", "shown"), annealer("watch", job_id)
+
+    assert "shown" in shown.stdout
+    assert job_id in listed.stdout
+    assert watched.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["show", "watch", "metrics", "snapshots", "ensemble", "list", "datasets", "workers"]
+)
+def test_reading_commands_print_json(annealer: Run, job_id: str, command: str) -> None:
+    arguments = [command] if command in ("list", "datasets", "workers") else [command, job_id]
+
+    done = annealer(*arguments, "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_events_print_a_line_each(annealer: Run, job_id: str) -> None:
+    plain, as_json = annealer("events", job_id), annealer("events", job_id, "--json", "--follow")
+
+    kinds = [json.loads(line)["kind"] for line in as_json.stdout.splitlines()]
+    assert kinds[0] == "submitted"
+    assert kinds[-1] == "succeeded"
+    assert len(plain.stdout.splitlines()) == len(kinds)
+
+
+def test_metrics_print_tables_and_csv(annealer: Run, job_id: str) -> None:
+    table = annealer("metrics", job_id)
+    epochs = list(csv.DictReader(io.StringIO(annealer("metrics", job_id, "--csv").stdout)))
+    steps = list(csv.DictReader(io.StringIO(annealer("metrics", job_id, "--series", "loss").stdout)))
+
+    assert "validation loss" in table.stdout
+    assert [row["epoch"] for row in epochs] == ["1", "2", "3", "4"]
+    assert [row["step"] for row in steps] == [str(step) for step in range(1, 129)]
+
+
+def test_snapshots_are_downloaded(annealer: Run, job_id: str, tmp_path: Path, client: Client) -> None:
+    done = annealer("snapshots", job_id, "--download", tmp_path / "weights")
+
+    assert done.returncode == 0, done.stderr
+    files = sorted((tmp_path / "weights").iterdir())
+    assert [path.name for path in files] == ["snapshot-1.safetensors", "snapshot-2.safetensors"]
+    _, provenance = snapshot.load(files[1])
+    assert provenance["scores"]["accuracy"] == client.snapshots(job_id)[1].scores.accuracy
+
+
+def test_validate_shows_spec_layers_and_curve(annealer: Run, spec_file: SpecFile) -> None:
+    done = annealer("validate", spec_file())
+
+    assert done.returncode == 0, done.stderr
+    assert '"batch_size": 128' in done.stdout
+    assert "hidden1" in done.stdout
+    assert "12,544" in done.stdout
+    assert "▲ 2 snapshots" in done.stdout
+    curve = [line for line in done.stdout.splitlines() if "█" in line]
+    assert len(curve) == 6
+
+
+def test_validate_tells_mistakes_with_lines(annealer: Run, spec_file: SpecFile) -> None:
+    path = spec_file(epochs=0, batchsize=3)
+    line = path.read_text().splitlines().index("epochs: 0") + 1
+
+    done = annealer("validate", path)
+
+    assert done.returncode == 2
+    assert f"{path}:{line}: /epochs: This must be at least 1; it is 0." in done.stderr
+    assert "/batchsize: There is no key" in done.stderr
+    assert "did you mean batch_size?" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["validate", "submit"])
+def test_mistakes_between_fields_are_told_with_lines(annealer: Run, spec_file: SpecFile, command: str) -> None:
+    path = spec_file(batch_size=5000)
+
+    done = annealer(command, path)
+
+    assert done.returncode == 2
+    assert f"{path}:" in done.stderr
+    assert "/batch_size: A batch of 5000 is larger" in done.stderr
+
+
+def test_validate_warns_at_lines(annealer: Run, spec_file: SpecFile) -> None:
+    path = spec_file(ensemble={"kind": "none"})
+
+    done = annealer("validate", path)
+
+    assert done.returncode == 0
+    assert "warning: /ensemble: The schedule takes snapshots" in done.stdout
+
+
+def test_validate_asks_the_server_for_data_sets_that_are_not_bundled(annealer: Run, spec_file: SpecFile) -> None:
+    done = annealer("validate", spec_file(dataset="mine"))
+
+    assert done.returncode == 2
+    assert "/dataset: There is no data set mine. There is mnist5k." in done.stderr
+
+
+def test_delete_removes_a_finished_job(annealer: Run, client: Client) -> None:
+    job = client.submit(document(epochs=2))
+    list(client.watch(job.id))
+
+    assert annealer("delete", job.id).returncode == 0
+    shown = annealer("show", job.id)
+    assert (shown.returncode, shown.stderr) == (6, f"There is no job {job.id}.\n")
+
+
+def test_what_is_refused_exits_with_6_and_the_reason(annealer: Run, job_id: str) -> None:
+    done = annealer("cancel", job_id)
+
+    assert done.returncode == 6
+    assert "is succeeded and cannot become cancelled" in done.stderr
+
+
+def test_bad_options_exit_with_2(annealer: Run) -> None:
+    done = annealer("list", "--status", "lost")
+
+    assert done.returncode == 2
+    assert "status:" in done.stderr
+
+
+def test_a_missing_file_exits_with_2(annealer: Run) -> None:
+    done = annealer("submit", "missing.yaml")
+
+    assert done.returncode == 2
+    assert "missing.yaml: No such file" in done.stderr
+
+
+def test_a_server_that_is_away_exits_with_5_and_the_remedy(annealer: Run) -> None:
+    done = annealer("list", url="http://127.0.0.1:9")
+
+    assert done.returncode == 5
+    assert "No answer from http://127.0.0.1:9" in done.stderr
+    assert "up`" in done.stderr
+
+
+def test_help_lists_the_commands_and_exit_codes(annealer: Run) -> None:
+    done = annealer("--help")
+
+    for word in ("up", "demo", "validate", "submit", "watch", "cancel", "delete", "metrics", "snapshots", "Exit codes"):
+        assert word in done.stdout
+
+
+def test_migrate_needs_to_know_the_database(annealer: Run) -> None:
+    done = annealer("migrate")
+
+    assert done.returncode == 2
+    assert "ANNEALER_DATABASE_URL is not set" in done.stderr
+
+
+def test_workers_are_those_of_the_service(annealer: Run, up: Up) -> None:
+    (worker,) = json.loads(annealer("workers", "--json").stdout)
+
+    assert worker["alive"]
+    assert worker["device"] in ("cpu", "cuda")
