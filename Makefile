@@ -44,9 +44,10 @@ migrate: $(VENV)/.installed  ## bring the database at ANNEALER_DATABASE_URL up t
 	$(BIN)/annealer migrate
 
 revision: $(VENV)/.installed-dev  ## write a migration from the models: make revision m="what changes"
+	@test -n "$(m)" || { echo 'Say what changes: make revision m="add a column for …"'; exit 1; }
 	$(BIN)/python -m migrations "$(m)"
 
-compose-test:  ## run the compose deployment for real (needs Docker)
+compose-test:  ## try the compose deployment for real (needs Docker)
 	tests/compose.sh
 
 clean:  ## remove the environment and caches; data folders stay
@@ -55,7 +56,8 @@ clean:  ## remove the environment and caches; data folders stay
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Annealer needs Python 3.11 or later; none is on the PATH."; exit 1; }
 	@echo "Creating the environment in $(VENV) with $(PYTHON) …"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) has no working venv; install it \
+	(Debian and Ubuntu: python3-venv) or name another one with PYTHON=…"; exit 1; }
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing what Annealer needs (a minute or two the first time) …"
