@@ -36,6 +36,9 @@ def postgresql(folder: Path) -> Iterator[str]:
         server.cleanup()
 
 
+WORKER = [sys.executable, "-m", "worker"]
+
+
 class Template:
     """A database that is migrated once and copied for each test."""
 
@@ -178,7 +181,7 @@ class Worker(Process):
         environment = {"ANNEALER_DATABASE_URL": database_url, "ANNEALER_BROKER_URL": broker_url}
         for name, value in {"scratch": str(folder / "scratch"), **quick, **settings}.items():
             environment[f"ANNEALER_WORKER_{name.upper()}"] = value
-        super().__init__([sys.executable, "-m", "worker"], folder / "worker.log", environment)
+        super().__init__(WORKER, folder / "worker.log", environment)
 
     def await_ready(self) -> None:
         """Wait until it takes jobs."""
