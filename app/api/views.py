@@ -37,7 +37,8 @@ def job_view(session: Session, job: Job) -> JobView:
 def job_views(session: Session, found: Sequence[Job]) -> list[JobView]:
     """Jobs as they are now."""
     newest = metrics.latest(session, [job.id for job in found])
-    return [_job(job, newest.get(job.id), jobs.queue_position(session, job)) for job in found]
+    positions = jobs.queue_positions(session, found)
+    return [_job(job, newest.get(job.id), positions.get(job.id)) for job in found]
 
 
 def epoch_view(epoch: Epoch) -> EpochView:

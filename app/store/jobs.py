@@ -122,17 +122,15 @@ def page(
     return jobs, cursors.encode(bound, [str(getattr(jobs[-1], column.key)) for column in columns])
 
 
-def queue_position(session: Session, job: Job) -> int | None:
-    """How many jobs are to be claimed before this one's turn is over: 1 for the next. None unless queued."""
-    if job.status is not Status.QUEUED:
-        return None
-    query = select(func.count()).where(Job.status == Status.QUEUED, Job.id <= job.id)
-    return session.scalar(query)
-
-
-def queue_positions(session: Session, found: Sequence[Job]) -> Mapping[str, int | None]:
-    """`queue_position` of several jobs, by id."""
-    return {job.id: queue_position(session, job) for job in found}
+def queue_positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:
+    """For each of `found` that is queued, how many jobs are claimed before its turn is over: 1 for the next."""
+    queued = [job.id for job in found if job.status is Status.QUEUED]
+    if not queued:
+        return {}
+    place = func.row_number().over(order_by=Job.id).label("place")
+    line = select(Job.id, place).where(Job.status == Status.QUEUED).subquery()
+    rows = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(queued)))
+    return {job_id: position for job_id, position in rows}
 
 
 def request_cancel(session: Session, job_id: str) -> Job:

@@ -1,9 +1,11 @@
 """Jobs submitted, found, listed, cancelled, deleted."""
 
 import threading
+from collections.abc import Mapping
 
 import pytest
 from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
 
 from app.store import datasets, events, jobs
 from app.store.cursors import decode, encode
@@ -176,13 +178,17 @@ def test_a_cursor_holds_its_position() -> None:
 
 def test_the_queue_position_counts_the_jobs_before(shop: Shop) -> None:
     first, second = shop.submit(), shop.submit()
+
+    def positions(session: Session) -> Mapping[str, int]:
+        return jobs.queue_positions(session, [jobs.get(session, job.id) for job in (first, second)])
+
     with shop.look() as session:
-        assert [jobs.queue_position(session, jobs.get(session, job.id)) for job in (first, second)] == [1, 2]
+        assert positions(session) == {first.id: 1, second.id: 2}
 
     shop.claim()
 
     with shop.look() as session:
-        assert [jobs.queue_position(session, jobs.get(session, job.id)) for job in (first, second)] == [None, 1]
+        assert positions(session) == {second.id: 1}
 
 
 def test_a_queued_job_is_cancelled_at_once(shop: Shop) -> None:
