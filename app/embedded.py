@@ -158,12 +158,12 @@ class System:
             raise CannotStart(_in_use(self.folder)) from None
 
     def _start_parts(self) -> None:
-        """The API imports its libraries while we bring the database up to date."""
-        from app.store import migrate
-
+        """The API imports its libraries while we import ours and bring the database up to date."""
         broker_url = os.environ.get("ANNEALER_BROKER_URL") or self._start_broker()
         environment = {"ANNEALER_DATABASE_URL": self.database_url, "ANNEALER_BROKER_URL": broker_url}
         self._begin("api", [sys.executable, "-m", "uvicorn", *self._uvicorn()], environment)
+        from app.store import migrate
+
         migrate.upgrade(self.database_url)
         scratch = str(self.folder.resolve() / "scratch")
         environment |= {"ANNEALER_WORKER_SCRATCH": scratch, "ANNEALER_WORKER_SLOTS": str(self.slots)}
