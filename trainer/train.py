@@ -67,7 +67,7 @@ def train(
     report_seconds: float = 0.25,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Train `spec` on `data`, reporting every `report_seconds` and at each epoch's end.
+    """Train `spec` on `data`, reporting the first step, then every `report_seconds` and at each epoch's end.
 
     A checkpoint comes with each epoch and every `checkpoint_seconds` inside one. Once `stop()` is true the step
     in hand is finished, a checkpoint made, and `TrainingStopped` is the last event. Torch is set to deterministic
@@ -111,6 +111,7 @@ class Training:
         self.device = device
         self.epoch = 0
         self.done = 0
+        self.has_reported = False
         self.stopped = False
         self.model = self._model()
         self.optimizer = optimizer.make(self.model, self.spec.optimizer, self.spec.regularization)
@@ -241,7 +242,7 @@ class Training:
                 reported, reported_at = self.done, time.monotonic()
                 checkpoint_at = reported_at + pace.checkpoint_seconds
             self._train(images, labels)
-            if time.monotonic() - reported_at > pace.report_seconds:
+            if not self.has_reported or time.monotonic() - reported_at > pace.report_seconds:
                 yield from self._report(reported, reported_at)
                 reported, reported_at = self.done, time.monotonic()
         yield from self._report(reported, reported_at)
@@ -272,6 +273,7 @@ class Training:
         images = sum(self.batch_sizes[start : self.done])
         rates = [self._rate(done) for done in range(start, self.done)]
         first_step = self.epoch * self.plan.steps_per_epoch + start + 1
+        self.has_reported = True
         if finite:
             yield StepsFinished(
                 epoch=self.epoch + 1,

@@ -23,7 +23,7 @@ from app.store.attempts import Claim, Failure
 from app.store.engine import is_unavailable, retry
 from app.store.errors import BlobDamaged, Fenced
 from app.store.states import FailureClass, Wanted
-from trainer.events import CheckpointReady, SnapshotTaken, TrainingFinished, TrainingStopped
+from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
 from worker import forkserver, memory
 from worker.changes import changes_of
 from worker.order import STOP, Order
@@ -162,7 +162,7 @@ class Supervisor:
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
-        """What the child reports until its pipe ends: at once after a pause, then every `report_seconds`."""
+        """What the child reports until its pipe ends: as it comes, once it trains every `report_seconds`."""
         inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(inbox,), name="reader", daemon=True).start()
         next_at = 0.0
@@ -175,7 +175,8 @@ class Supervisor:
             while batch[-1] is not None and not inbox.empty():
                 batch.append(inbox.get())
             ended = batch[-1] is None
-            next_at = time.monotonic() + self.station.settings.report_seconds
+            if any(isinstance(message.event, StepsFinished) for message in batch if message):
+                next_at = time.monotonic() + self.station.settings.report_seconds
             if messages := [message for message in batch if message is not None]:
                 yield messages
 

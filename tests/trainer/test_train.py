@@ -88,6 +88,7 @@ def test_events_come_in_order() -> None:
     epoch = ["StepsFinished", "EpochFinished"]
     assert kinds == [
         *("PhaseStarted", "TrainingStarted", "PhaseStarted"),
+        "StepsFinished",
         *(*epoch, "CheckpointReady"),
         *(*epoch, "SnapshotTaken", "CheckpointReady"),
         *(*epoch, "CheckpointReady"),
@@ -117,13 +118,15 @@ def test_rates_are_those_of_the_schedule() -> None:
 
 def test_an_epochs_figures_are_means_over_its_images() -> None:
     events = run(tiny())
-    steps, epochs = of(StepsFinished, events), of(EpochFinished, events)
+    reports, epochs = of(StepsFinished, events), of(EpochFinished, events)
 
-    for step, epoch in zip(steps, epochs, strict=True):
-        weighted = sum(loss * size for loss, size in zip(step.losses, (16, 16, 8), strict=True)) / 40
+    for epoch in epochs:
+        steps = [report for report in reports if report.epoch == epoch.epoch]
+        losses = [loss for report in steps for loss in report.losses]
+        weighted = sum(loss * size for loss, size in zip(losses, (16, 16, 8), strict=True)) / 40
         assert epoch.train_loss == pytest.approx(weighted)
         assert epoch.train_accuracy * 40 == pytest.approx(round(epoch.train_accuracy * 40))
-        assert epoch.learning_rate == step.learning_rates[-1]
+        assert epoch.learning_rate == steps[-1].learning_rates[-1]
 
 
 def test_the_ensemble_is_scored_beside_each_member_and_the_last_model() -> None:
