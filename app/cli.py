@@ -222,6 +222,27 @@ def metrics(
 
 
 @cli.command()
+def layers(
+    job_id: JobId,
+    epoch: Annotated[
+        int | None, typer.Option(min=0, help="After this epoch, 0 at initialisation; default: the last inspected.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what stands in each layer: outputs, gradients, dead units, sizes of updates."""
+    from app import screen
+
+    with _client(url) as client:
+        found = client.layers(job_id, epoch)
+    if as_json:
+        _print_json(found)
+        return
+    shown = max((row.epoch for row in found.items), default=0)
+    _print(screen.layer_statistics_table([row for row in found.items if row.epoch == shown], shown))
+
+
+@cli.command()
 def snapshots(
     job_id: JobId,
     download: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the weights into a folder.")] = None,

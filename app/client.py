@@ -36,6 +36,7 @@ from app.api.schemas import (
     EventView,
     JobList,
     JobView,
+    LayerStatisticsList,
     MetricsView,
     PlanView,
     ProblemView,
@@ -182,6 +183,11 @@ class Client:
         if series:
             parameters |= {"series": series, "max_points": 100_000}
         return self._call("GET", f"/v1/jobs/{job_id}/metrics", params=parameters).text
+
+    def layers(self, job_id: str, epoch: int | None = None) -> LayerStatisticsList:
+        """What was seen inside the network, after one epoch (0: at initialisation) or after each inspected one."""
+        parameters = {} if epoch is None else {"epoch": epoch}
+        return self._read(LayerStatisticsList, "GET", f"/v1/jobs/{job_id}/layers", params=parameters)
 
     def snapshots(self, job_id: str) -> list[SnapshotView]:
         """A job's snapshots, oldest first."""

@@ -16,6 +16,7 @@ from app.api.schemas import (
     EpochView,
     EventView,
     JobView,
+    LayerStatisticsView,
     LayerView,
     PlanView,
     ScoresView,
@@ -33,6 +34,7 @@ COLOURS = {
 }
 NUMBERS = {
     *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
+    *("mean", "std", "gradient std", "dead", "saturated", "update / weight"),
     *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "slots", "number"),
 }
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -215,6 +217,31 @@ def layer_table(layers: Iterable[LayerView]) -> Table:
     return table
 
 
+def layer_statistics_table(layers: Iterable[LayerStatisticsView], epoch: int) -> Table:
+    """What stood in each layer after an epoch, with a sketch of its outputs over half decades."""
+    table = _table("", "layer", "mean", "std", "gradient std", "dead", "saturated", "update / weight", "outputs")
+    table.title = f"after epoch {epoch}" if epoch else "at initialisation"
+    for one in layers:
+        shares = ["" if share is None else f"{share:.1%}" for share in (one.dead, one.saturated)]
+        values = (one.activations.mean, one.activations.std, one.gradients.std)
+        table.add_row(
+            str(one.index),
+            one.name,
+            *(_short(value) for value in values),
+            *shares,
+            "" if one.update_ratio is None else _short(one.update_ratio),
+            sketch(one.activations.histogram),
+        )
+    return table
+
+
+def sketch(counts: Sequence[int]) -> str:
+    """A histogram in one line, two bins a character."""
+    pairs = [sum(counts[index : index + 2]) for index in range(0, len(counts), 2)]
+    most = max(pairs, default=0) or 1
+    return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // most)] for count in pairs)
+
+
 def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
     """What a spec would do, below its layer table; `rates` are evenly spaced over the training."""
     yield (
@@ -282,6 +309,10 @@ def _status(job: JobView) -> Text:
 
 def _figures(scores: ScoresView) -> tuple[str, str, str]:
     return f"{scores.accuracy:.2%}", f"{scores.error:.2%}", f"{scores.negative_log_likelihood:.4f}"
+
+
+def _short(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
 
 
 def _moment(moment: datetime | None) -> str:

@@ -21,6 +21,8 @@ from trainer.events import (
     EnsembleScored,
     EpochFinished,
     Event,
+    LayersInspected,
+    LintFound,
     SnapshotTaken,
     TrainingStarted,
     TrainingStopped,
@@ -31,6 +33,7 @@ from trainer.validation import check
 
 DONE, BAD_INPUT, FAILED, STOPPED = 0, 2, 3, 4
 CHECKPOINT = "checkpoint.safetensors"
+REPORTED = ("epochs", "layers", "snapshots")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         dataset = _dataset(options.data, spec)
         _check(options.spec, spec, dataset)
         folder = options.out or Path("runs") / _slug(spec.name)
-        run = Run(spec, folder, resume=options.resume)
+        run = Run(spec, folder, resume=options.resume, shows_layers=options.layers)
         return run.follow(dataset)
     except SpecInvalid as error:
         for mistake in error.mistakes:
@@ -60,12 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
 class Run:
     """A training in a folder of its own: snapshots, metrics, the result, and the newest checkpoint."""
 
-    def __init__(self, spec: TrainingSpec, folder: Path, *, resume: bool) -> None:
+    def __init__(self, spec: TrainingSpec, folder: Path, *, resume: bool, shows_layers: bool) -> None:
         self.spec = spec
         self.folder = folder
         self.resume = resume
+        self.shows_layers = shows_layers
         self.code = DONE
-        self.result: dict[str, Any] = {"spec": spec.model_dump(mode="json"), "epochs": [], "snapshots": []}
+        self.result: dict[str, Any] = {"spec": spec.model_dump(mode="json"), **{name: [] for name in REPORTED}}
 
     def follow(self, dataset: DataSet) -> int:
         """Train to the end, or until Ctrl-C, which leaves a checkpoint."""
@@ -92,17 +96,19 @@ class Run:
             case EpochFinished():
                 self.result["epochs"].append(asdict(event))
                 print(_epoch_line(event, self.spec.epochs), flush=True)
+            case LayersInspected():
+                self.result["layers"].append(asdict(event))
+                if self.shows_layers:
+                    print(_layer_table(event))
+            case LintFound():
+                print(f"warning: {event.detail}")
             case SnapshotTaken():
                 path = self.folder / f"snapshot-{event.number}.safetensors"
                 snapshot.write(path, event.weights, event.provenance)
                 scores = asdict(event.scores)
                 self.result["snapshots"].append({"file": path.name, "epoch": event.epoch, **scores})
             case CheckpointReady():
-                facts = {
-                    **event.facts,
-                    "epochs": self.result["epochs"],
-                    "snapshots": self.result["snapshots"],
-                }
+                facts = {**event.facts, **{name: self.result[name] for name in REPORTED}}
                 checkpoint.write(self.folder / CHECKPOINT, event.tensors, facts)
             case EnsembleScored():
                 self.result["ensemble"] = asdict(event)
@@ -114,7 +120,7 @@ class Run:
     def _resume(self) -> Resume:
         path = self.folder / CHECKPOINT
         _, facts = checkpoint.read(path)
-        self.result["epochs"], self.result["snapshots"] = facts["epochs"], facts["snapshots"]
+        self.result |= {name: facts[name] for name in REPORTED}
         files = [self.folder / taken["file"] for taken in facts["snapshots"]]
         return Resume(path, files)
 
@@ -156,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder for what comes out; default: runs/NAME")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    parser.add_argument("--layers", action="store_true", help="show what stands in each layer when it is inspected")
     return parser
 
 
@@ -196,6 +203,16 @@ def _epoch_line(event: EpochFinished, epochs: int) -> str:
         f"validation loss {event.validation_loss:.4f}  accuracy {event.validation_accuracy:.2%}  "
         f"rate {event.learning_rate:.3g}  {event.images_per_second:,.0f} images/s"
     )
+
+
+def _layer_table(event: LayersInspected) -> str:
+    lines = [f"after epoch {event.epoch}" if event.epoch else "at initialisation"]
+    lines.append(f"{'layer':>5} {'name':<20} {'mean':>10} {'std':>10} {'gradient std':>13}")
+    for layer in event.layers:
+        values = (layer.activations.mean, layer.activations.std, layer.gradients.std)
+        mean, std, gradient = ("not finite" if value is None else f"{value:.3g}" for value in values)
+        lines.append(f"{layer.index:>5} {layer.name:<20} {mean:>10} {std:>10} {gradient:>13}")
+    return "\n".join(lines)
 
 
 def _ensemble_table(event: EnsembleScored) -> str:

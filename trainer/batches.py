@@ -28,6 +28,10 @@ class Batches:
         starts = range(0, self._used, self._batch_size)
         return [min(self._batch_size, self._used - start) for start in starts]
 
+    def first(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first images of the split and their labels, in the split's own order."""
+        return self._images[:count], self._labels[:count]
+
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The epoch's batches after the first `skip`. Drawn on the CPU: the order is the same on all devices."""
         order = torch.randperm(len(self._labels), generator=generator("cpu", self._seed, "order", epoch))

@@ -1,11 +1,13 @@
 """Data sets as whole arrays in memory, and the reader of MNIST's file format.
 
-`mnist5k`, 5,000 digits of MNIST, comes with the package (`trainer/mnist5k/NOTICE.md` says whose they are).
+Two come with the package: `mnist5k`, 5,000 digits of MNIST (`trainer/mnist5k/NOTICE.md` says whose they are), and
+`gaussian`, noise to watch how signals pass through layers.
 """
 
 import gzip
 import struct
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -21,8 +23,7 @@ from trainer.errors import DataInvalid
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
-BUNDLED = {"mnist5k": tuple("0123456789")}
-"""The data sets that come with the package, with the names of their classes."""
+DIGITS = tuple("0123456789")
 
 UNSIGNED_BYTE = 8
 LARGEST_IDX_BYTES = 2**32
@@ -97,7 +98,7 @@ def load(name: str) -> DataSet:
     """A bundled data set by its name. Raises `DataInvalid`."""
     if name not in BUNDLED:
         raise DataInvalid(f"There is no data set {name!r} here; there is {', '.join(BUNDLED)}.")
-    return _load(resources.files("trainer") / name, name, BUNDLED[name])
+    return BUNDLED[name]()
 
 
 def load_folder(folder: Path) -> DataSet:
@@ -128,6 +129,25 @@ def read_idx(path: Traversable) -> NDArray[np.uint8]:
             f"{path.name} promises {promised} bytes ({'×'.join(map(str, shape))}) and holds {len(data) - start}."
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _mnist5k() -> DataSet:
+    return _load(resources.files("trainer") / "mnist5k", "mnist5k", DIGITS)
+
+
+def _gaussian() -> DataSet:
+    """500 independent normal pixels, labels drawn at random: unit noise once standardised, nothing to learn."""
+    draws = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        pixels = np.clip(np.rint(128 + 32 * draws.standard_normal((count, 1, 20, 25))), 0, 255)
+        return Split(pixels.astype(np.uint8), draws.integers(0, len(DIGITS), count))
+
+    return DataSet("gaussian", split(1000), split(200), DIGITS)
+
+
+BUNDLED: Mapping[str, Callable[[], DataSet]] = {"gaussian": _gaussian, "mnist5k": _mnist5k}
+"""The data sets that come with the package."""
 
 
 def _load(folder: Traversable, name: str, classes: tuple[str, ...] | None) -> DataSet:

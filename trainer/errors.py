@@ -4,6 +4,7 @@ TrainerError
 ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
 ├── DataInvalid      the data set cannot be read or does not fit the spec
 ├── DeviceUnavailable  the device that the spec asks for is not here
+├── LintRefused      the network starts badly, and the spec refuses that
 ├── Diverged         the loss is no longer a finite number
 └── CheckpointDamaged  a checkpoint cannot be read, or belongs to another spec or data set
 """
@@ -46,6 +47,12 @@ class DataInvalid(TrainerError):
 
 class DeviceUnavailable(TrainerError):
     """The device that the spec asks for is not on this machine."""
+
+
+class LintRefused(TrainerError):
+    """The network starts badly, and the spec says `lint: refuse`."""
+
+    hint = "Mend what is found, or set inspection.lint to warn."
 
 
 class Diverged(TrainerError):

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
+_MAGNITUDES = tuple(10 ** (half_decade / 2) for half_decade in range(-16, 7))
+HISTOGRAM_EDGES = (*(-magnitude for magnitude in reversed(_MAGNITUDES)), *_MAGNITUDES)
+"""What lies between two neighbours is a bin, and what lies beyond the ends: half decades on both sides of zero, from
+1e-8 to 1e3, so that vanishing values can be told apart."""
+
 Phase = Literal["loading_data", "training", "scoring"]
 
 
@@ -67,6 +72,56 @@ class EpochFinished:
     learning_rate: float
     images_per_second: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Values of one tensor: None where a figure is not finite. `histogram` counts them between `HISTOGRAM_EDGES`."""
+
+    mean: float | None
+    std: float | None
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """A layer on one batch: its outputs, the gradients of the loss by them, its weights and the last update of them.
+
+    `dead` is the share of units that put out zero for every image, `saturated` the share of outputs within 1% of a
+    bound; None where the layer's nonlinearity has no such thing. The rest is None in layers without weights:
+    `symmetric` tells whether all units have the same weights, norms are Euclidean, and `update_ratio` is the norm of
+    the epoch's last update over the norm of the weights, None before the first.
+    """
+
+    index: int
+    name: str
+    kind: str
+    activations: Distribution
+    gradients: Distribution
+    dead: float | None
+    saturated: float | None
+    symmetric: bool | None
+    weight_norm: float | None
+    gradient_norm: float | None
+    update_ratio: float | None
+
+
+@dataclass(frozen=True)
+class LayersInspected:
+    """What stands in each layer after `epoch`, 0 at initialisation."""
+
+    epoch: int
+    step: int
+    layers: tuple[LayerStatistics, ...]
+
+
+@dataclass(frozen=True)
+class LintFound:
+    """A layer that starts badly: `code` is a stable word, `detail` a sentence with the number and a remedy."""
+
+    layer: str
+    code: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -128,6 +183,8 @@ Event = (
     | TrainingStarted
     | StepsFinished
     | EpochFinished
+    | LayersInspected
+    | LintFound
     | SnapshotTaken
     | CheckpointReady
     | EnsembleScored

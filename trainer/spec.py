@@ -318,6 +318,20 @@ class SnapshotEnsemble(Part):
 Ensemble = Annotated[NoEnsemble | SnapshotEnsemble, Field(discriminator="kind")]
 
 
+class Inspection(Part):
+    """Statistics of each layer: outputs, gradients, dead units, update sizes. Always taken at initialisation."""
+
+    every: int = Field(default=1, ge=0, le=10_000, description="Epochs between two inspections; 0 for none.")
+    epochs: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        default=(), max_length=1_000, description="Epochs to inspect after, beside those of `every`."
+    )
+    lint: Literal["warn", "refuse", "off"] = Field(
+        default="warn",
+        description="What follows when the layers start badly (vanishing, exploding, dead, saturated or equal "
+        "units): a warning among the job's events, the end of the job, or nothing.",
+    )
+
+
 LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 LabelValue = Annotated[str, Field(max_length=255)]
 
@@ -363,6 +377,7 @@ class TrainingSpec(Part):
     ensemble: Ensemble = Field(
         default=NoEnsemble(kind="none"), description="What is scored at the end, beside the last model."
     )
+    inspection: Inspection = Field(default=Inspection(), description="When to look inside the network.")
 
     @property
     def sha256(self) -> str:

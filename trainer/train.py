@@ -1,7 +1,8 @@
 """The training loop: a spec and a data set in, events out.
 
     PhaseStarted(loading_data) TrainingStarted PhaseStarted(training)
-    each epoch:  StepsFinished…  EpochFinished  [SnapshotTaken]  [CheckpointReady]
+    at the very start:  LayersInspected  [LintFound…]
+    each epoch:  StepsFinished…  EpochFinished  [LayersInspected]  [SnapshotTaken]  [CheckpointReady]
     PhaseStarted(scoring) [EnsembleScored] TrainingFinished
 
 A `CheckpointReady` says that everything up to its step has been reported. A training that goes on from it
@@ -19,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import build, checkpoint, dropout, networks, optimizer, preprocess, snapshot
+from trainer import build, checkpoint, dropout, inspect, networks, optimizer, preprocess, snapshot
 from trainer.augment import augment
 from trainer.batches import Batches
 from trainer.data import DataSet
 from trainer.device import describe, deterministic
 from trainer.ensemble import average
-from trainer.errors import CheckpointDamaged, Diverged
+from trainer.errors import CheckpointDamaged, Diverged, LintRefused
 from trainer.evaluate import log_probabilities, scores
 from trainer.events import (
     CheckpointReady,
@@ -33,6 +34,7 @@ from trainer.events import (
     EnsembleScored,
     EpochFinished,
     Event,
+    LayersInspected,
     PhaseStarted,
     Scores,
     SnapshotTaken,
@@ -42,11 +44,15 @@ from trainer.events import (
     TrainingStopped,
 )
 from trainer.initialize import initialize
+from trainer.lint import lint
 from trainer.schedule import learning_rate
 from trainer.spec import SnapshotEnsemble, TrainingSpec
 from trainer.validation import Plan, check
 
 MODEL, MOMENTUM, LOSSES, CORRECT = "model.", "momentum.", "losses", "correct"
+
+INSPECTED_IMAGES = 16
+"""Of an inspection after an epoch; few, because it is to cost next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ def train(
             training.restore(resume)
         yield training.started()
         yield PhaseStarted("training")
+        if not resume:
+            yield from training.first_look()
         while training.epoch < spec.epochs:
             yield from training.run_epoch(pace)
             if training.stopped:
@@ -128,6 +136,7 @@ class Training:
         self.validation_images = torch.tensor(data.validation.images, device=device)
         self.validation_labels = torch.tensor(data.validation.labels)
         self.members: list[tuple[int, Mapping[str, Tensor]]] = []
+        self.weights_before: Mapping[str, Tensor] | None = None
 
     @property
     def step(self) -> int:
@@ -144,6 +153,17 @@ class Training:
             first_step=self.step + 1,
             environment=describe(self.device),
         )
+
+    def first_look(self) -> Iterator[Event]:
+        """The layers before the first step, and what is wrong with them. Raises `LintRefused` where that is fatal."""
+        inspected = self._inspect(self.spec.batch_size)
+        yield inspected
+        if self.spec.inspection.lint == "off":
+            return
+        found = list(lint(inspected.layers))
+        yield from found
+        if found and self.spec.inspection.lint == "refuse":
+            raise LintRefused(" ".join(one.detail for one in found))
 
     def run_epoch(self, pace: Pace) -> Iterator[Event]:
         """The rest of the epoch in hand, or as much of it as `pace.stop` leaves."""
@@ -173,6 +193,8 @@ class Training:
             images_per_second=speed,
             seconds=time.monotonic() - began,
         )
+        if self._is_inspected(self.epoch):
+            yield self._inspect(INSPECTED_IMAGES)
         if self.epoch in self.plan.snapshot_epochs:
             yield self._snapshot(validation)
         if self.epoch < self.spec.epochs:
@@ -241,6 +263,8 @@ class Training:
                 yield self._checkpoint()
                 reported, reported_at = self.done, time.monotonic()
                 checkpoint_at = reported_at + pace.checkpoint_seconds
+            if self.done == self.plan.steps_per_epoch - 1 and self._is_inspected(self.epoch + 1):
+                self.weights_before = inspect.copy_weights(self.model)
             self._train(images, labels)
             if not self.has_reported or time.monotonic() - reported_at > pace.report_seconds:
                 yield from self._report(reported, reported_at)
@@ -291,6 +315,16 @@ class Training:
         if not math.isfinite(found.negative_log_likelihood):
             raise Diverged(self.step, self.epoch + 1, found.negative_log_likelihood, self._rate(self.done - 1))
         return found
+
+    def _is_inspected(self, epoch: int) -> bool:
+        chosen = self.spec.inspection
+        return epoch in chosen.epochs or (chosen.every > 0 and epoch % chosen.every == 0)
+
+    def _inspect(self, count: int) -> LayersInspected:
+        """The layers on the first `count` images of the training split, as they are."""
+        images, labels = self.batches.first(count)
+        layers = inspect.inspect(self.model, self.plan.layers, images, labels, self.weights_before)
+        return LayersInspected(self.epoch, self.step, layers)
 
     def _snapshot(self, found: Scores) -> SnapshotTaken:
         number = self.plan.snapshot_epochs.index(self.epoch) + 1

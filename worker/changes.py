@@ -9,6 +9,8 @@ from trainer.events import (
     CheckpointReady,
     EnsembleScored,
     EpochFinished,
+    LayersInspected,
+    LintFound,
     PhaseStarted,
     SnapshotTaken,
     StepsFinished,
@@ -38,6 +40,10 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             _add_steps(changes, event)
         case EpochFinished():
             changes.epochs.append(asdict(event))
+        case LayersInspected():
+            changes.layers.append(event)
+        case LintFound():
+            changes.events.append(("lint", event.detail, {"layer": event.layer, "code": event.code}))
         case SnapshotTaken():
             changes.snapshots.append(_snapshot(event, hashes[str(message.file)]))
             told = f"Snapshot {event.number} of epoch {event.epoch}: accuracy {event.scores.accuracy:.2%}."

@@ -5,11 +5,11 @@ JSON writes floats so that they come back as the same float, to the bit.
 """
 
 import json
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from trainer import events
-from trainer.events import EnsembleMember, Scores
 
 TENSORS = {"weights", "tensors"}
 
@@ -47,23 +47,28 @@ def decode(data: bytes) -> Message:
     """What `encode` was given, with empty mappings where tensors were."""
     document = json.loads(data)
     kind: Any = Failed if document["kind"] == "Failed" else KINDS[document["kind"]]
-    body = document["body"]
-    for name in ("scores", "single"):
-        if name in body:
-            body[name] = Scores(**body[name])
-    if "members" in body:
-        body["members"] = tuple(
-            EnsembleMember(member["snapshot"], member["weight"], Scores(**member["scores"]))
-            for member in body["members"]
-        )
-    for name in ("losses", "learning_rates"):
-        if name in body:
-            body[name] = tuple(body[name])
     tensors: dict[str, Any] = {field.name: {} for field in fields(kind) if field.name in TENSORS}
-    return Message(kind(**body, **tensors), document["file"])
+    return Message(_revive(kind, {**document["body"], **tensors}), document["file"])
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, Scores | EnsembleMember):
+    if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     return dict(value)  # type: ignore[call-overload]
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    """JSON's value as the dataclass, or tuple of them, that the type hint names."""
+    if is_dataclass(hint):
+        hints = _hints(cast("type", hint))
+        return hint(**{name: _revive(hints[name], part) for name, part in value.items()})  # type: ignore[operator]
+    if get_origin(hint) is tuple:
+        item, _ = get_args(hint)
+        return tuple(_revive(item, part) for part in value)
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    # Events name tensors without importing torch.
+    return get_type_hints(kind, localns={"Tensor": object})

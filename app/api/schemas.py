@@ -70,6 +70,7 @@ class LinksView(View):
     self_: str = Field(alias="self")
     events: str
     metrics: str
+    layers: str
     snapshots: str
     ensemble: str
 
@@ -139,6 +140,39 @@ class MetricsView(View):
 
     epochs: list[EpochView]
     series: dict[str, SeriesView]
+
+
+class DistributionView(View):
+    """Values of one tensor on one batch; null where a figure is not finite."""
+
+    mean: float | None
+    std: float | None
+    histogram: list[int] = Field(description="Counts between `histogram_edges`; the outer two have one edge.")
+
+
+class LayerStatisticsView(View):
+    """What stood in a layer after an epoch."""
+
+    epoch: int = Field(description="0 at initialisation.")
+    step: int
+    index: int = Field(description="In the layer table, from 0.")
+    name: str
+    kind: str
+    activations: DistributionView = Field(description="What the layer put out.")
+    gradients: DistributionView = Field(description="Of the loss, by what the layer put out.")
+    dead: Share | None = Field(description="Units of a ReLU that put out zero for every image.")
+    saturated: Share | None = Field(description="Outputs of tanh or sigmoid within 1% of a bound.")
+    symmetric: bool | None = Field(description="Whether all units have the same weights.")
+    weight_norm: float | None
+    weight_gradient_norm: float | None
+    update_ratio: float | None = Field(description="Norm of the epoch's last update over the norm of the weights.")
+
+
+class LayerStatisticsList(View):
+    """In the order of epochs, then of the network."""
+
+    items: list[LayerStatisticsView]
+    histogram_edges: list[float]
 
 
 class SnapshotView(View):

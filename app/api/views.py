@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 
 from app.api.schemas import (
     DatasetView,
+    DistributionView,
     EnsembleView,
     EpochView,
     ErrorView,
     EventView,
     JobView,
+    LayerStatisticsView,
     LayerView,
     LinksView,
     MemberView,
@@ -24,7 +26,7 @@ from app.api.schemas import (
     WorkerView,
 )
 from app.store import ensembles, jobs, metrics
-from app.store.models import Dataset, Ensemble, Epoch, Event, Job, Snapshot, Worker
+from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
 from trainer.validation import Plan
 
@@ -49,6 +51,27 @@ def epoch_view(epoch: Epoch) -> EpochView:
 def event_view(event: Event) -> EventView:
     """An event."""
     return EventView.model_validate(event, from_attributes=True)
+
+
+def layer_statistics_view(row: LayerStats) -> LayerStatisticsView:
+    """What stood in a layer."""
+    return LayerStatisticsView(
+        epoch=row.epoch,
+        step=row.step,
+        index=row.index,
+        name=row.name,
+        kind=row.kind,
+        activations=DistributionView(
+            mean=row.activation_mean, std=row.activation_std, histogram=row.activation_histogram
+        ),
+        gradients=DistributionView(mean=row.gradient_mean, std=row.gradient_std, histogram=row.gradient_histogram),
+        dead=row.dead,
+        saturated=row.saturated,
+        symmetric=row.symmetric,
+        weight_norm=row.weight_norm,
+        weight_gradient_norm=row.weight_gradient_norm,
+        update_ratio=row.update_ratio,
+    )
 
 
 def snapshot_view(snapshot: Snapshot, size: int) -> SnapshotView:
@@ -163,6 +186,7 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
             self_=here,
             events=f"{here}/events",
             metrics=f"{here}/metrics",
+            layers=f"{here}/layers",
             snapshots=f"{here}/snapshots",
             ensemble=f"{here}/ensemble",
         ),

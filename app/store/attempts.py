@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.store import datasets, ensembles, events, ids, jobs, metrics, snapshots
+from app.store import datasets, ensembles, events, ids, jobs, layers, metrics, snapshots
 from app.store.clock import from_now, now
 from app.store.errors import Fenced
 from app.store.models import (
@@ -27,7 +27,7 @@ from app.store.models import (
     Worker,
 )
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
-from trainer.events import Scores
+from trainer.events import LayersInspected, Scores
 
 KEPT_CHECKPOINTS = 2
 
@@ -117,6 +117,7 @@ class Changes:
     progress: Progress | None = None
     series: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
     epochs: list[Mapping[str, Any]] = field(default_factory=list)
+    layers: list[LayersInspected] = field(default_factory=list)
     snapshots: list[NewSnapshot] = field(default_factory=list)
     checkpoints: list[CheckpointRef] = field(default_factory=list)
     ensemble: NewEnsemble | None = None
@@ -191,6 +192,8 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
         metrics.append(session, job_id, name, steps, values)
     for epoch in changes.epochs:
         session.merge(Epoch(job_id=job_id, **epoch))
+    for inspected in changes.layers:
+        layers.store(session, job_id, inspected)
     for snapshot in changes.snapshots:
         _store_snapshot(session, job_id, snapshot)
     for checkpoint in changes.checkpoints:
@@ -333,6 +336,7 @@ def _newest_checkpoint(session: Session, job_id: str) -> CheckpointRef | None:
 def _forget_after(session: Session, job: Job, checkpoint: CheckpointRef | None) -> None:
     step = checkpoint.step if checkpoint else 0
     metrics.forget_after(session, job.id, step)
+    layers.forget_after(session, job.id, step)
     ensembles.forget(session, job.id)
     snapshots.forget_after(session, job.id, step)
     job.step = step

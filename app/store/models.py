@@ -63,6 +63,7 @@ class Base(DeclarativeBase):
         Json: JSON,
         datetime: Timestamp,
         list[str]: JSON,
+        list[int]: JSON,
         dict[str, str]: JSON,
     }
 
@@ -209,6 +210,34 @@ class Epoch(Base):
     images_per_second: Mapped[float]
     seconds: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class LayerStats(Base):
+    """A layer after an epoch, 0 at initialisation: what `trainer.events.LayerStatistics` says.
+
+    Histograms are counts between `trainer.events.HISTOGRAM_EDGES`.
+    """
+
+    __tablename__ = "layer_stats"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str]
+    kind: Mapped[str]
+    activation_mean: Mapped[float | None]
+    activation_std: Mapped[float | None]
+    activation_histogram: Mapped[list[int]]
+    gradient_mean: Mapped[float | None]
+    gradient_std: Mapped[float | None]
+    gradient_histogram: Mapped[list[int]]
+    dead: Mapped[float | None]
+    saturated: Mapped[float | None]
+    symmetric: Mapped[bool | None]
+    weight_norm: Mapped[float | None]
+    weight_gradient_norm: Mapped[float | None]
+    update_ratio: Mapped[float | None]
 
 
 class SeriesBlock(Base):

@@ -23,8 +23,9 @@ UNTRUE_HERE = [positive_data_acceptance]
 
 
 def test_data_sets_are_listed(api: Api) -> None:
-    (found,) = api.http.get("/v1/datasets").json()["items"]
+    noise, found = api.http.get("/v1/datasets").json()["items"]
 
+    assert (noise["name"], noise["shape"]) == ("gaussian", [1, 20, 25])
     assert (found["name"], found["shape"], len(found["classes"])) == ("mnist5k", [1, 28, 28], 10)
     assert (found["train_count"], found["validation_count"]) == (4000, 1000)
     assert api.http.get("/v1/datasets/mnist5k").json() == found

@@ -81,7 +81,7 @@ def test_show_and_list_and_watch_speak_of_the_job(annealer: Run, job_id: str) ->
 
 
 @pytest.mark.parametrize(
-    "command", ["show", "watch", "metrics", "snapshots", "ensemble", "list", "datasets", "workers"]
+    "command", ["show", "watch", "metrics", "layers", "snapshots", "ensemble", "list", "datasets", "workers"]
 )
 def test_reading_commands_print_json(annealer: Run, job_id: str, command: str) -> None:
     arguments = [command] if command in ("list", "datasets", "workers") else [command, job_id]
@@ -109,6 +109,14 @@ def test_metrics_print_tables_and_csv(annealer: Run, job_id: str) -> None:
     assert "validation loss" in table.stdout
     assert [row["epoch"] for row in epochs] == ["1", "2", "3", "4"]
     assert [row["step"] for row in steps] == [str(step) for step in range(1, 129)]
+
+
+def test_layers_show_the_last_inspection_or_the_one_asked_for(annealer: Run, job_id: str) -> None:
+    last, start = annealer("layers", job_id), annealer("layers", job_id, "--epoch", "0")
+
+    assert "after epoch 4" in last.stdout
+    assert "at initialisation" in start.stdout
+    assert all(name in last.stdout for name in ("hidden1", "activation1", "output"))
 
 
 def test_snapshots_are_downloaded(annealer: Run, job_id: str, tmp_path: Path, client: Client) -> None:

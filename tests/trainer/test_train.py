@@ -20,6 +20,7 @@ from trainer.events import (
     EnsembleScored,
     EpochFinished,
     Event,
+    LayersInspected,
     PhaseStarted,
     SnapshotTaken,
     StepsFinished,
@@ -73,7 +74,7 @@ def results(events: Sequence[Event]) -> list[object]:
                 found.append(replace(event, seconds=0, images_per_second=0))
             case SnapshotTaken():
                 found.append((event.number, event.step, event.scores, bits(event.weights), str(event.provenance)))
-            case EnsembleScored():
+            case EnsembleScored() | LayersInspected():
                 found.append(event)
     return found
 
@@ -85,9 +86,9 @@ def bits(tensors: Any) -> dict[str, bytes]:
 def test_events_come_in_order() -> None:
     kinds = [type(event).__name__ for event in run(tiny())]
 
-    epoch = ["StepsFinished", "EpochFinished"]
+    epoch = ["StepsFinished", "EpochFinished", "LayersInspected"]
     assert kinds == [
-        *("PhaseStarted", "TrainingStarted", "PhaseStarted"),
+        *("PhaseStarted", "TrainingStarted", "PhaseStarted", "LayersInspected"),
         "StepsFinished",
         *(*epoch, "CheckpointReady"),
         *(*epoch, "SnapshotTaken", "CheckpointReady"),

@@ -2,7 +2,16 @@
 
 from app.store.attempts import CheckpointRef, Progress
 from app.store.states import Phase
-from trainer.events import CheckpointReady, EpochFinished, PhaseStarted, Scores, SnapshotTaken, StepsFinished
+from trainer.events import (
+    CheckpointReady,
+    EpochFinished,
+    LayersInspected,
+    LintFound,
+    PhaseStarted,
+    Scores,
+    SnapshotTaken,
+    StepsFinished,
+)
 from worker.changes import changes_of
 from worker.wire import Message
 
@@ -41,3 +50,15 @@ def test_files_become_blobs() -> None:
     assert [(one.number, one.sha256, one.provenance) for one in changes.snapshots] == [(1, "hash-a", {"seed": 1})]
     assert changes.checkpoints == [CheckpointRef(20, 2, "hash-b")]
     assert [kind for kind, _, _ in changes.events] == ["snapshot_taken"]
+
+
+def test_lint_becomes_an_event_of_the_job() -> None:
+    changes = changes_of([Message(LintFound("conv1", "dead", "Layer 0 (conv1): dead."))], {})
+
+    assert changes.events == [("lint", "Layer 0 (conv1): dead.", {"layer": "conv1", "code": "dead"})]
+
+
+def test_inspected_layers_are_kept_as_they_are() -> None:
+    inspected = LayersInspected(2, 64, ())
+
+    assert changes_of([Message(inspected)], {}).layers == [inspected]

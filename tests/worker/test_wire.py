@@ -8,9 +8,13 @@ from hypothesis import strategies as st
 
 from trainer.events import (
     CheckpointReady,
+    Distribution,
     EnsembleMember,
     EnsembleScored,
     EpochFinished,
+    LayersInspected,
+    LayerStatistics,
+    LintFound,
     PhaseStarted,
     Scores,
     SnapshotTaken,
@@ -22,6 +26,8 @@ from trainer.events import (
 from worker.wire import Failed, Message, decode, encode
 
 SCORES = Scores(accuracy=0.991, error=0.009, negative_log_likelihood=0.031)
+VALUES = Distribution(0.1, None, (1, 0, 7))
+STATISTICS = LayerStatistics(2, "conv1", "Convolution", VALUES, VALUES, None, 0.25, False, 1.5, 0.5, 1e-4)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +37,8 @@ SCORES = Scores(accuracy=0.991, error=0.009, negative_log_likelihood=0.031)
         TrainingStarted("cpu", 93_322, 20, 32, 1, {"torch": "2.13.0"}),
         EpochFinished(1, 32, 0.5, 0.9, 0.4, 0.92, 0.1, 1234.5, 0.7),
         EnsembleScored((EnsembleMember(3, 0.5, SCORES), EnsembleMember(4, 0.5, SCORES)), SCORES, SCORES),
+        LayersInspected(3, 96, (STATISTICS, STATISTICS)),
+        LintFound("activation5", "vanishing", "Layer 10 (activation5): its outputs have vanished."),
         TrainingStopped(7),
         TrainingFinished(640),
         Failed("diverged", "loss_not_finite", "The loss became nan.", {"epoch": 2}, "Lower it.", 41),
