@@ -323,28 +323,42 @@ def table(layers: Sequence[Layer], shape: Shape, *, first: int = 0, prefix: str 
     return tuple(walk.rows)
 
 
+def names(layers: Sequence[Layer], prefix: str = "") -> Iterator[str]:
+    """The whole names of all layers, those that hold others included; `prefix` stands before each."""
+    for layer in layers:
+        name = prefix + layer.name
+        yield name
+        match layer:
+            case Group():
+                yield from names(layer.layers, f"{name}.")
+            case Residual():
+                yield from names((*layer.branch, *layer.after), f"{name}.")
+                yield from names(layer.shortcut, f"{name}.shortcut.")
+
+
 def followed(layers: Sequence[Layer], after: Mapping[str, Layer], prefix: str = "") -> tuple[Layer, ...]:
-    """`layers` with another put behind each whose whole name is a key of `after`."""
+    """`layers` with another put behind each whose whole name, which starts with `prefix`, is a key of `after`."""
+    built: list[Layer] = []
+    for layer in layers:
+        name = prefix + layer.name
+        match layer:
+            case Group():
+                built.append(replace(layer, layers=followed(layer.layers, after, f"{name}.")))
+            case Residual():
+                inside = replace(
+                    layer,
+                    branch=followed(layer.branch, after, f"{name}."),
+                    shortcut=followed(layer.shortcut, after, f"{name}.shortcut."),
+                    after=followed(layer.after, after, f"{name}."),
+                )
+                built.append(inside)
+            case _:
+                built.append(layer)
+        if name in after:
+            built.append(after[name])
+    return tuple(built)
 
-    def inner(layers: Sequence[Layer], prefix: str) -> Iterator[Layer]:
-        for layer in layers:
-            name = prefix + layer.name
-            match layer:
-                case Group():
-                    yield replace(layer, layers=followed(layer.layers, after, f"{name}."))
-                case Residual():
-                    yield replace(
-                        layer,
-                        branch=followed(layer.branch, after, f"{name}."),
-                        shortcut=followed(layer.shortcut, after, f"{name}.shortcut."),
-                        after=followed(layer.after, after, f"{name}."),
-                    )
-                case _:
-                    yield layer
-            if name in after:
-                yield after[name]
 
-    return tuple(inner(layers, prefix))
 def show(shape: Shape) -> str:
     """`(3, 32, 32)` as `3×32×32`."""
     return "×".join(str(size) for size in shape)
