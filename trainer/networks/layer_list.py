@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from math import prod
 from typing import assert_never
 
@@ -88,7 +89,7 @@ class _Chain:
 
     def extend(self, entries: Sequence[spec.AnyLayer]) -> None:
         """Add the layer of each entry, and the network's batch norm where it belongs. Raises `ShapeMismatch`."""
-        for (name, entry), following in zip(_named(entries), [*entries[1:], None], strict=True):
+        for (name, entry), following in zip_longest(_named(entries), entries[1:]):
             self.append(self._layer(name, entry))
             is_weighted = isinstance(entry, spec.ListedConvolution | spec.ListedLinear)
             if is_weighted and not isinstance(following, spec.ListedBatchNorm):
