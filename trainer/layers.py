@@ -372,10 +372,11 @@ def _image(shape: Shape) -> Shape:
 
 @dataclass(frozen=True)
 class _Units:
-    """What flows from layer to layer, and whether it is kept until the backward pass already."""
+    """What flows from layer to layer: whether it is kept until the backward pass already, and has a gradient at all."""
 
     shape: Shape
     kept: bool = False
+    is_learned: bool = False
 
 
 class _Walk:
@@ -406,22 +407,25 @@ class _Walk:
     def _residual(self, layer: Residual, units: _Units, name: str) -> _Units:
         index = self.index
         branch = self.through(layer.branch, units, f"{name}.")
-        kept = units.kept or layer.branch[0].keeps_input
-        shortcut = self.through(layer.shortcut, _Units(units.shape, kept), f"{name}.shortcut.")
+        kept = units.kept or _is_kept_by(layer.branch[0], units)
+        shortcut = self.through(layer.shortcut, replace(units, kept=kept), f"{name}.shortcut.")
         if branch.shape != shortcut.shape:
             reason = f"its branch gives {show(branch.shape)}, to which {show(shortcut.shape)} cannot be added."
             raise ShapeMismatch(index, name, layer, units.shape, reason)
-        return self.through(layer.after, _Units(branch.shape), f"{name}.")
+        total = _Units(branch.shape, is_learned=branch.is_learned or shortcut.is_learned)
+        return self.through(layer.after, total, f"{name}.")
 
     def _layer(self, layer: Layer, units: _Units, name: str) -> _Units:
         try:
             output = layer.output_shape(units.shape)
         except Misfit as misfit:
             raise ShapeMismatch(self.index, name, layer, units.shape, str(misfit)) from None
-        activations = layer.keeps_besides(units.shape)
-        if layer.keeps_input and not units.kept:
+        is_learned = units.is_learned or layer.weights > 0
+        activations = layer.keeps_besides(units.shape) if is_learned else 0
+        if _is_kept_by(layer, units) and not units.kept:
             activations += prod(units.shape)
-        if layer.keeps_output:
+        keeps_output = layer.keeps_output and is_learned
+        if keeps_output:
             activations += prod(output)
         row = LayerRow(
             index=self.index,
@@ -435,4 +439,10 @@ class _Walk:
             activations=activations,
         )
         self.rows.append(row)
-        return _Units(output, kept=layer.keeps_output or (isinstance(layer, Flatten) and units.kept))
+        kept = keeps_output or (isinstance(layer, Flatten) and units.kept)
+        return _Units(output, kept, is_learned)
+
+
+def _is_kept_by(layer: Layer, units: _Units) -> bool:
+    """Whether `layer` keeps what it is given: without weights it does so only for the gradients of layers before it."""
+    return layer.keeps_input and (units.is_learned or layer.weights > 0)
