@@ -35,7 +35,7 @@ COLOURS = {
 NUMBERS = {
     *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
     *("mean", "std", "gradient std", "dead", "saturated", "update / weight"),
-    *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "slots", "number"),
+    *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "slots", "number"),
 }
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -209,10 +209,11 @@ def epoch_table(epochs: Iterable[EpochView]) -> Table:
 
 def layer_table(layers: Iterable[LayerView]) -> Table:
     """The network, a line a layer."""
-    table = _table("", "layer", "kind", "output", "weights", "biases", "multiply-adds")
+    table = _table("", "layer", "kind", "output", "weights", "biases", "multiply-adds", "activations")
     for one in layers:
         shape = "×".join(str(size) for size in one.output_shape)
-        cells = [f"{count:,}" if count else "" for count in (one.weights, one.biases, one.multiply_adds)]
+        counts = (one.weights, one.biases, one.multiply_adds, one.activations)
+        cells = [f"{count:,}" if count else "" for count in counts]
         table.add_row(str(one.index), one.name, one.kind, shape, *cells)
     return table
 
@@ -248,6 +249,15 @@ def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
         f"{plan.parameters:,} parameters, {plan.multiply_adds:,} multiply-adds an image; "
         f"{plan.steps_per_epoch} steps an epoch, {plan.steps:,} in all."
     )
+    memory = plan.memory_bytes
+    parts = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimizer": memory.optimizer,
+        "activations": memory.activations,
+    }
+    words = ", ".join(f"{name} {size / 2**20:,.1f}" for name, size in parts.items())
+    yield f"About {sum(parts.values()) / 2**20:,.1f} MiB in a training step: {words}."
     yield ""
     yield from curve(rates, height=6)
     epochs = len(plan.learning_rates) - 1

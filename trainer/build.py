@@ -1,7 +1,7 @@
 """Makes torch modules of layer descriptions."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -10,7 +10,9 @@ from torch.nn.utils import skip_init
 from trainer import layers, networks, preprocess
 from trainer.dropout import Dropout
 from trainer.layers import Layer, Shape
+from trainer.local_response import LocalResponseNorm
 from trainer.preprocess import Standardize
+from trainer.residual import Residual
 from trainer.spec import TrainingSpec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -20,13 +22,11 @@ POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2
 def build(described: Sequence[Layer], shape: Shape, preprocessing: Standardize) -> nn.Sequential:
     """A network on the CPU: images (N, C, H, W) uint8 of `shape` (C, H, W) in, logits out.
 
-    Modules are named as the layers are. Weights of convolutions and linear layers hold whatever the memory
-    held: `trainer.initialize` or a snapshot fills them.
+    Modules are named as the rows of the layer table are. Weights of convolutions and linear layers hold whatever
+    the memory held: `trainer.initialize` or a snapshot fills them.
     """
-    modules: OrderedDict[str, nn.Module] = OrderedDict(preprocessing=preprocessing)
-    for layer, row in zip(described, layers.table(described, shape), strict=True):
-        modules[layer.name] = _module(layer, row.input_shape)
-    return nn.Sequential(modules)
+    shapes = {row.name: row.input_shape for row in layers.table(described, shape)}
+    return nn.Sequential(OrderedDict(preprocessing=preprocessing, **_modules(described, shapes, "")))
 
 
 def skeleton(spec: TrainingSpec, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
@@ -35,8 +35,21 @@ def skeleton(spec: TrainingSpec, shape: tuple[int, int, int], classes: int) -> n
     return build(described, shape, preprocess.blank(spec.preprocessing, shape))
 
 
-def _module(layer: Layer, shape: Shape) -> nn.Module:
+def _modules(described: Sequence[Layer], shapes: Mapping[str, Shape], prefix: str) -> OrderedDict[str, nn.Module]:
+    """Modules by name; `shapes` are those of inputs, by whole names, which start with `prefix`."""
+    return OrderedDict((layer.name, _module(layer, shapes, prefix + layer.name)) for layer in described)
+
+
+def _module(layer: Layer, shapes: Mapping[str, Shape], name: str) -> nn.Module:
     match layer:
+        case layers.Group():
+            return nn.Sequential(_modules(layer.layers, shapes, f"{name}."))
+        case layers.Residual():
+            return Residual(
+                _modules(layer.branch, shapes, f"{name}."),
+                _modules(layer.shortcut, shapes, f"{name}.shortcut."),
+                _modules(layer.after, shapes, f"{name}."),
+            )
         case layers.Convolution():
             return _without_weights(
                 nn.Conv2d,
@@ -45,16 +58,21 @@ def _module(layer: Layer, shape: Shape) -> nn.Module:
                 layer.kernel_size,
                 stride=layer.stride,
                 padding=layer.padding,
+                bias=layer.bias,
             )
         case layers.Linear():
             return _without_weights(nn.Linear, layer.in_features, layer.out_features)
         case layers.BatchNormalization():
-            kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+            kind = nn.BatchNorm2d if len(shapes[name]) == 3 else nn.BatchNorm1d
             return kind(layer.features, eps=layer.epsilon, momentum=layer.momentum)
+        case layers.LocalResponseNormalization():
+            return LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)
         case layers.Activation():
             return ACTIVATIONS[layer.function]()
         case layers.Pool():
-            return POOLS[layer.reduce](layer.size)
+            return POOLS[layer.reduce](layer.size, stride=layer.stride, padding=layer.padding)
+        case layers.GlobalAveragePool():
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case layers.Drop():
             return Dropout(layer.drop, layer.form)
         case layers.Flatten():

@@ -27,6 +27,15 @@ class Mistake:
     detail: str
 
 
+@dataclass(frozen=True)
+class Warning:
+    """Something that will run, but hardly as wished. `pointer` and `code` as in `Mistake`."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
 class TrainerError(Exception):
     """Base of all errors that the trainer raises on purpose."""
 

@@ -32,7 +32,7 @@ def parse(document: bytes | str) -> TrainingSpec:
     try:
         return TrainingSpec.model_validate_json(text)
     except ValidationError as error:
-        raise SpecInvalid([_mistake(value, details) for details in error.errors()]) from None
+        raise SpecInvalid([_mistake(value, details) for details in _own(error.errors())]) from None
 
 
 def pointer(*parts: int | str) -> str:
@@ -111,6 +111,17 @@ def _unstorable(value: Any, at: str) -> Iterator[Mistake]:
 
 def _invalid(detail: str) -> SpecInvalid:
     return SpecInvalid([Mistake("", "invalid_json", detail)])
+
+
+def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that pydantic finds too short for want of the items that it refuses."""
+
+    def is_echo(one: ErrorDetails) -> bool:
+        length = len(one["loc"])
+        within = (other for other in errors if len(other["loc"]) > length and other["loc"][:length] == one["loc"])
+        return one["type"] == "too_short" and any(within)
+
+    return [one for one in errors if not is_echo(one)]
 
 
 def _mistake(document: Any, details: ErrorDetails) -> Mistake:

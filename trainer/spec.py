@@ -16,6 +16,9 @@ LARGEST_EXACT_INTEGER = 2**53 - 1
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Channels = Annotated[int, Field(ge=1, le=8_192)]
+LayerName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
+LayerPath = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
+ActivationFunction = Literal["relu", "tanh", "sigmoid"]
 
 
 class Part(BaseModel):
@@ -91,14 +94,25 @@ Initialization = Annotated[
 ]
 
 
-class BatchNorm(Part):
+class BatchNormPart(Part):
     """Normalise each channel by its batch statistics; running averages at test (Ioffe and Szegedy 2015)."""
 
     epsilon: float = Field(default=1.0e-5, gt=0, le=1, description="Added to the variance.")
     momentum: float = Field(default=0.1, gt=0, le=1, description="Weight of the newest batch in the running averages.")
 
 
-class Dropout(Part):
+class BatchNorm(BatchNormPart):
+    """Batch norm in a network (Ioffe and Szegedy 2015)."""
+
+    after: tuple[LayerPath, ...] | None = Field(
+        default=None,
+        max_length=256,
+        description="Names of the layers, as the layer table has them, behind which it stands; left out: behind "
+        "every hidden convolution and fully connected layer, before its nonlinearity.",
+    )
+
+
+class DropoutPart(Part):
     """Set units to zero at random in training (Srivastava 2014)."""
 
     drop: float = Field(
@@ -113,12 +127,21 @@ class Dropout(Part):
     )
 
 
+class Dropout(DropoutPart):
+    """Dropout in a network (Srivastava 2014)."""
+
+    after: tuple[LayerPath, ...] | None = Field(
+        default=None,
+        max_length=256,
+        description="Names of the layers, as the layer table has them, behind which it stands; left out: where the "
+        "network's description says.",
+    )
+
+
 class NetworkPart(Part):
     """What every network family takes."""
 
-    activation: Literal["relu", "tanh", "sigmoid"] = Field(
-        default="relu", description="Nonlinearity after every hidden layer."
-    )
+    activation: ActivationFunction = Field(default="relu", description="Nonlinearity after every hidden layer.")
     batch_norm: BatchNorm | None = Field(
         default=None, description="Between each hidden layer and its nonlinearity; left out: none."
     )
@@ -153,9 +176,7 @@ class LeNet(NetworkPart):
     """
 
     kind: Literal["lenet"]
-    activation: Literal["relu", "tanh", "sigmoid"] = Field(
-        default="tanh", description="Nonlinearity after every hidden layer."
-    )
+    activation: ActivationFunction = Field(default="tanh", description="Nonlinearity after every hidden layer.")
     initialization: Initialization = Field(
         default=XavierInitialization(kind="xavier"), description="How weights start. Biases start at zero."
     )
@@ -183,7 +204,240 @@ class ConvNet(NetworkPart):
     )
 
 
-Network = Annotated[Mlp | LeNet | ConvNet, Field(discriminator="kind")]
+class AlexNet(NetworkPart):
+    """Five convolutions, two hidden fully connected layers and the output (Krizhevsky 2012).
+
+    `imagenet` has the shapes of 2012 on one tower, without groups: convolutions of 96 channels (11×11, stride 4), 256
+    (5×5), 384, 384 and 256 (3×3), overlapping 3×3 pooling with stride 2 after the first, second and fifth, and two
+    layers of 4,096 units: 62,378,344 parameters on 227×227 images of three channels and 1,000 classes.
+
+    `small` is for images from 15×15 pixels on, such as 28×28 or 32×32: one of the two towers of 2012 (48, 128, 192,
+    192 and 128 channels; two layers of 2,048 units), its first convolution 5×5 with stride 1 and padding 2.
+
+    Dropout follows the two hidden fully connected layers.
+    """
+
+    kind: Literal["alexnet"]
+    variant: Literal["imagenet", "small"] = Field(
+        default="imagenet", description="Shapes for images of 227×227 pixels, or for small ones."
+    )
+    dropout: Dropout | None = Field(default=Dropout(drop=0.5), description="Where: see the network; null: none.")
+    local_response_norm: bool = Field(
+        default=False,
+        description="Normalise across five neighbouring channels after the first two nonlinearities, as in 2012. It "
+        "has no parameters, and later work found no use in it (Simonyan and Zisserman 2014).",
+    )
+
+
+class Vgg(NetworkPart):
+    """Five stages of 3×3 convolutions, each ended by 2×2 max pooling (Simonyan and Zisserman 2014).
+
+    `imagenet` ends in two layers of 4,096 units and the output: VGG-16 has 138,357,544 parameters on 224×224 images
+    of three channels and 1,000 classes. `small` ends in the output layer alone. Images must be 32×32 or larger.
+    Dropout follows the hidden fully connected layers; in `small` it precedes the output layer.
+    """
+
+    kind: Literal["vgg"]
+    depth: Literal[11, 13, 16, 19] = Field(
+        default=16, description="Layers with weights, counted with the imagenet variant's three fully connected ones."
+    )
+    variant: Literal["imagenet", "small"] = Field(
+        default="imagenet", description="What follows the convolutions: three fully connected layers, or one."
+    )
+    width: int = Field(
+        default=64,
+        ge=1,
+        le=1_024,
+        description="Channels of the first stage; the others have two, four, eight and eight times as many.",
+    )
+    padding: int = Field(
+        default=0, ge=0, le=64, description="Zeros around the image, in pixels: 2 makes a 28×28 image 32×32."
+    )
+    dropout: Dropout | None = Field(default=Dropout(drop=0.5), description="Where: see the network; null: none.")
+
+
+class ResNet(NetworkPart):
+    """Residual networks, projections where shapes change (He 2015, option B); dropout precedes the output layer.
+
+    Depths 18 and 34 have basic blocks, 50, 101 and 152 bottlenecks (their stride in the 3×3 convolution), in four
+    stages of 64, 128, 256 and 512 channels, four times as many out of bottlenecks. Depths 8, 14, 20, 32, 44, 56 and
+    110 are the small-image family 6n + 2: three stages of n basic blocks with 16, 32 and 64 channels. Convolutions
+    have no biases where batch norm follows each. On 1,000 classes and three channels ResNet-18 has 11,689,512 and
+    ResNet-50 25,557,032 parameters.
+    """
+
+    kind: Literal["resnet"]
+    depth: Literal[8, 14, 18, 20, 32, 34, 44, 50, 56, 101, 110, 152] = Field(
+        description="Layers with weights, without those of shortcuts."
+    )
+    stem: Literal["imagenet", "small"] | None = Field(
+        default=None,
+        description="`imagenet`: a 7×7 convolution and 3×3 max pooling, both with stride 2; `small`: a 3×3 one. "
+        "Left out: imagenet for 18, 34, 50, 101 and 152, small for the others, which have no imagenet stem.",
+    )
+    batch_norm: BatchNorm | None = Field(
+        default=BatchNorm(), description="Behind every convolution, before the nonlinearity or the sum; null: none."
+    )
+
+
+class ListedLayer(Part):
+    """What every layer of a list takes."""
+
+    name: LayerName | None = Field(
+        default=None,
+        description="Its name in the layer table and in snapshots; left out: its word and its number among the layers "
+        "of that word in the list, such as conv1.",
+    )
+
+
+class ListedConvolution(ListedLayer):
+    """Square kernels; named conv1, conv2, …"""
+
+    kind: Literal["convolution"]
+    channels: Channels = Field(description="Output channels.")
+    kernel_size: int = Field(default=3, ge=1, le=63, description="Side of the kernel, in pixels.")
+    stride: int = Field(default=1, ge=1, le=64, description="Step of the kernel, in pixels.")
+    padding: int = Field(default=0, ge=0, le=64, description="Zeros around the input, in pixels.")
+    bias: bool = Field(default=True, description="Learn an offset for each channel.")
+
+
+class ListedLinear(ListedLayer):
+    """Fully connected; named linear1, linear2, …"""
+
+    kind: Literal["linear"]
+    units: Width = Field(description="Outputs.")
+
+
+class ListedBatchNorm(ListedLayer, BatchNormPart):
+    """Batch norm (Ioffe and Szegedy 2015); named norm1, norm2, …"""
+
+    kind: Literal["batch_norm"]
+
+
+class ListedLocalResponseNorm(ListedLayer):
+    """`x / (k + alpha * sum of squares over neighbouring channels) ** beta` (Krizhevsky 2012); response_norm1, …"""
+
+    kind: Literal["local_response_norm"]
+    size: int = Field(default=5, ge=1, le=255, description="Channels in the sum.")
+    alpha: float = Field(default=1.0e-4, ge=0, le=1_000, description="Weight of the sum.")
+    beta: float = Field(default=0.75, ge=0, le=10, description="The exponent.")
+    k: float = Field(default=2.0, gt=0, le=1_000, description="Added to the sum.")
+
+
+class ListedActivation(ListedLayer):
+    """An elementwise nonlinearity; named activation1, activation2, …"""
+
+    kind: Literal["activation"]
+    function: ActivationFunction | None = Field(
+        default=None, description="Which nonlinearity; left out: the network's `activation`."
+    )
+
+
+class PoolPart(ListedLayer):
+    """Reduces windows to one value each; named pool1, pool2, …"""
+
+    size: int = Field(default=2, ge=1, le=64, description="Side of the windows, in pixels.")
+    stride: int | None = Field(
+        default=None, ge=1, le=64, description="Step of the windows, in pixels; left out: their size."
+    )
+    padding: int = Field(
+        default=0, ge=0, le=32, description="Border around the input, in pixels; at most half the window."
+    )
+
+
+class ListedMaxPool(PoolPart):
+    """The maximum of windows; named pool1, pool2, …"""
+
+    kind: Literal["max_pool"]
+
+
+class ListedAveragePool(PoolPart):
+    """The average of windows, a border counting as zeros; named pool1, pool2, …"""
+
+    kind: Literal["average_pool"]
+
+
+class ListedGlobalAveragePool(ListedLayer):
+    """The average of each channel, which leaves one feature a channel; named pool1, pool2, …"""
+
+    kind: Literal["global_average_pool"]
+
+
+class ListedDropout(ListedLayer, DropoutPart):
+    """Dropout (Srivastava 2014); named dropout1, dropout2, …"""
+
+    kind: Literal["dropout"]
+
+
+class ListedFlatten(ListedLayer):
+    """An image as one list of features; named flatten1, flatten2, …"""
+
+    kind: Literal["flatten"]
+
+
+PlainLayer = Annotated[
+    ListedConvolution
+    | ListedLinear
+    | ListedBatchNorm
+    | ListedLocalResponseNorm
+    | ListedActivation
+    | ListedMaxPool
+    | ListedAveragePool
+    | ListedGlobalAveragePool
+    | ListedDropout
+    | ListedFlatten,
+    Field(discriminator="kind"),
+]
+
+
+class ListedResidual(ListedLayer):
+    """`branch(x) + shortcut(x)`, which must have one shape (He 2015); named residual1, residual2, …
+
+    A nonlinearity after the sum is the next layer of the list.
+    """
+
+    kind: Literal["residual"]
+    branch: tuple[PlainLayer, ...] = Field(
+        min_length=1, max_length=64, description="Layers between the input and the sum."
+    )
+    shortcut: tuple[PlainLayer, ...] = Field(
+        default=(), max_length=64, description="Layers of the other way; left out: the input itself."
+    )
+
+
+AnyLayer = Annotated[
+    ListedConvolution
+    | ListedLinear
+    | ListedBatchNorm
+    | ListedLocalResponseNorm
+    | ListedActivation
+    | ListedMaxPool
+    | ListedAveragePool
+    | ListedGlobalAveragePool
+    | ListedDropout
+    | ListedFlatten
+    | ListedResidual,
+    Field(discriminator="kind"),
+]
+
+
+class LayerList(NetworkPart):
+    """Your own layers, in order; input channels and features follow from the layer before.
+
+    A linear layer at the end with as many units as there are classes is the output, and named so unless it has another
+    name. After any other end a linear layer `output` is added, behind `output_flatten` where the list ends in an image.
+    The network's `batch_norm` stands behind each convolution and linear layer (but the output) that no batch norm of
+    the list follows, named as that layer with `_norm`; its `dropout` precedes the output, named `output_dropout`.
+    """
+
+    kind: Literal["layers"]
+    activation: ActivationFunction = Field(
+        default="relu", description="Nonlinearity of those activation layers that name none."
+    )
+    layers: tuple[AnyLayer, ...] = Field(min_length=1, max_length=256, description="The layers.")
+
+
+Network = Annotated[Mlp | LeNet | ConvNet | AlexNet | Vgg | ResNet | LayerList, Field(discriminator="kind")]
 
 
 class NoMomentum(Part):

@@ -243,7 +243,7 @@ class Training:
         fitted = preprocess.fitted(self.spec.preprocessing, self.data.train.images)
         model = build.build(layers, self.data.facts.shape, fitted)
         initialize(model, self.spec.network.initialization, self.spec.seed)
-        convolves = any(isinstance(module, nn.Conv2d) for module in model)
+        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
         # Convolutions are quicker with channels last, on CPUs and on tensor cores.
         if convolves:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

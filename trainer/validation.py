@@ -10,15 +10,16 @@ from typing import assert_never
 
 from trainer import networks, schedule
 from trainer.data import DataFacts
-from trainer.errors import Mistake, SpecInvalid
-from trainer.layers import BatchNormalization, Convolution, LayerRow, Pool, ShapeMismatch, table
+from trainer.errors import Mistake, SpecInvalid, Warning
+from trainer.layers import BatchNormalization, Layer, LayerRow, ShapeMismatch, table
+from trainer.memory import Memory, estimate
+from trainer.networks import lint
 from trainer.parsing import pointer
 from trainer.spec import (
     AveragedMomentum,
     BatchNorm,
     ClassicalMomentum,
     ConstantInitialization,
-    ConvNet,
     CosineSchedule,
     HeInitialization,
     HorizontalFlip,
@@ -40,25 +41,18 @@ HANDED_DATASETS = {"mnist5k"}
 
 
 @dataclass(frozen=True)
-class Warning:
-    """Something that will run, but hardly as wished. `pointer` and `code` as in `Mistake`."""
-
-    pointer: str
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class Plan:
     """What will happen: the layers, the rate at the start of each epoch, the epochs that end in a snapshot.
 
-    `multiply_adds` is for one image, forward.
+    `multiply_adds` is for one image, forward; `activations` counts the values that training keeps of one image.
     """
 
     spec: TrainingSpec
     layers: tuple[LayerRow, ...]
     parameters: int
     multiply_adds: int
+    activations: int
+    memory: Memory
     steps_per_epoch: int
     learning_rates: tuple[float, ...]
     snapshot_epochs: tuple[int, ...]
@@ -68,14 +62,16 @@ class Plan:
 def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
     """The plan of training `spec` on the data set. Raises `SpecInvalid` with every mistake."""
     mistakes = [*_schedule_mistakes(spec), *_ensemble_mistakes(spec), *_data_mistakes(spec, facts)]
+    layers: tuple[Layer, ...] = ()
     rows: tuple[LayerRow, ...] = ()
     try:
         layers = networks.describe(spec.network, facts.shape, len(facts.classes))
         rows = table(layers, facts.shape)
+        mistakes += lint.mistakes(spec.network, layers)
         mistakes += _size_mistakes(rows)
         mistakes += _batch_norm_mistakes(spec, facts, rows)
     except ShapeMismatch as mismatch:
-        mistakes.append(_misfit(spec, mismatch))
+        mistakes.append(lint.misfit(spec.network, mismatch))
     if mistakes:
         raise SpecInvalid(mistakes)
     return Plan(
@@ -83,10 +79,12 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         layers=rows,
         parameters=_parameters(rows),
         multiply_adds=sum(row.multiply_adds for row in rows),
+        activations=sum(row.activations for row in rows),
+        memory=estimate(spec, rows),
         steps_per_epoch=steps_per_epoch(spec, facts.train_count),
         learning_rates=schedule.boundary_rates(spec.schedule, spec.epochs),
         snapshot_epochs=schedule.snapshot_epochs(spec.schedule, spec.epochs),
-        warnings=tuple(_warnings(spec)),
+        warnings=(*_warnings(spec), *lint.warnings(spec.network, layers, rows)),
     )
 
 
@@ -189,20 +187,6 @@ def _batch_norm_mistakes(spec: TrainingSpec, facts: DataFacts, rows: tuple[Layer
                 "values a channel; use another batch_size" + ("." if last != 1 else " or last_batch: drop."),
             )
             return
-
-
-def _misfit(spec: TrainingSpec, mismatch: ShapeMismatch) -> Mistake:
-    match spec.network, mismatch.layer:
-        case ConvNet(), Convolution():
-            return Mistake(
-                "/network/kernel_size",
-                "shape_mismatch",
-                f"{mismatch} Use a smaller kernel_size, more padding or fewer channels.",
-            )
-        case ConvNet(), Pool():
-            remedy = "Use fewer entries in channels or a smaller pool_size (1 for none)."
-            return Mistake("/network/pool_size", "shape_mismatch", f"{mismatch} {remedy}")
-    return Mistake("/network", "shape_mismatch", f"{mismatch} Use larger images or more padding.")
 
 
 def _parameters(rows: tuple[LayerRow, ...]) -> int:

@@ -266,6 +266,19 @@ class LayerView(View):
     weights: int
     biases: int
     multiply_adds: int = Field(description="For one image, forward.")
+    activations: int = Field(
+        description="Values of one image that training keeps until the backward pass, each where it is first needed: "
+        "what a weighted layer is given, what a nonlinearity gives."
+    )
+
+
+class MemoryView(View):
+    """Bytes on the device in the midst of a training step, estimated: the data set and work space come on top."""
+
+    weights: int
+    gradients: int
+    optimizer: int = Field(description="What the optimizer keeps between steps.")
+    activations: int = Field(description="What a full batch keeps until the backward pass.")
 
 
 class WarningView(View):
@@ -283,6 +296,8 @@ class PlanView(View):
     layers: list[LayerView]
     parameters: int
     multiply_adds: int = Field(description="For one image, forward.")
+    activations: int = Field(description="Values of one image that training keeps until the backward pass.")
+    memory_bytes: MemoryView
     steps_per_epoch: int
     steps: int
     learning_rates: list[float] = Field(description="At each epoch boundary, the start of the first included.")

@@ -109,7 +109,11 @@ def test_validating_stores_nothing_and_tells_the_plan(api: Api) -> None:
         "weights": 72,
         "biases": 8,
         "multiply_adds": 72 * 28 * 28,
+        "activations": 28 * 28,
     }
+    assert plan["activations"] == sum(layer["activations"] for layer in plan["layers"])
+    assert plan["memory_bytes"]["weights"] == 4 * plan["parameters"]
+    assert plan["memory_bytes"]["activations"] == 4 * 128 * plan["activations"]
     assert plan["parameters"] == sum(layer["weights"] + layer["biases"] for layer in plan["layers"])
     assert (plan["steps_per_epoch"], plan["steps"], plan["snapshot_epochs"]) == (32, 128, [2, 4])
     assert len(plan["learning_rates"]) == 5

@@ -40,6 +40,23 @@ GRID = [
     {},
     {"network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}}},
     {"network": {"kind": "mlp", "hidden": [5], "dropout": {"drop": 0.3, "form": "classic"}}},
+    {"network": {"kind": "resnet", "depth": 8, "dropout": {"drop": 0.3, "after": ["stage1.block1.conv1"]}}},
+    {
+        "network": {
+            "kind": "layers",
+            "batch_norm": {},
+            "layers": [
+                {"kind": "convolution", "channels": 3},
+                {"kind": "local_response_norm"},
+                {"kind": "max_pool", "size": 3, "stride": 2, "padding": 1},
+                {
+                    "kind": "residual",
+                    "branch": [{"kind": "convolution", "channels": 3, "padding": 1}, {"kind": "dropout", "drop": 0.2}],
+                },
+                {"kind": "activation"},
+            ],
+        }
+    },
     {"optimizer": {"kind": "sgd", "momentum": {"form": "none"}}},
     {"optimizer": {"kind": "sgd", "momentum": {"form": "averaged", "start": "gradient"}}},
     {"optimizer": {"kind": "sgd", "momentum": {"form": "averaged"}}, "regularization": {"weight_decay": 0.01}},

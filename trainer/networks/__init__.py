@@ -4,7 +4,8 @@ from typing import assert_never
 
 from trainer import spec
 from trainer.layers import Layer, Shape
-from trainer.networks import convnet, lenet, mlp
+from trainer.networks import alexnet, convnet, layer_list, lenet, mlp, resnet, vgg
+from trainer.networks.blocks import placed
 
 
 def describe(network: spec.Network, shape: Shape, classes: int) -> tuple[Layer, ...]:
@@ -12,6 +13,10 @@ def describe(network: spec.Network, shape: Shape, classes: int) -> tuple[Layer, 
 
     Raises `ShapeMismatch` where the layers do not fit the images.
     """
+    return placed(network, _family(network, shape, classes), shape)
+
+
+def _family(network: spec.Network, shape: Shape, classes: int) -> tuple[Layer, ...]:
     match network:
         case spec.Mlp():
             return mlp.layers(network, shape, classes)
@@ -19,5 +24,13 @@ def describe(network: spec.Network, shape: Shape, classes: int) -> tuple[Layer, 
             return lenet.layers(network, shape, classes)
         case spec.ConvNet():
             return convnet.layers(network, shape, classes)
+        case spec.AlexNet():
+            return alexnet.layers(network, shape, classes)
+        case spec.Vgg():
+            return vgg.layers(network, shape, classes)
+        case spec.ResNet():
+            return resnet.layers(network, shape, classes)
+        case spec.LayerList():
+            return layer_list.layers(network, shape, classes)
         case _:
             assert_never(network)

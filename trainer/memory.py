@@ -1,0 +1,47 @@
+"""How much memory a training step takes, by arithmetic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from trainer.layers import LayerRow
+from trainer.spec import NoMomentum, Optimizer, Sgd, TrainingSpec
+
+BYTES = 4
+"""Of a float32."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device in the midst of a training step, estimated.
+
+    `activations` is what a full batch keeps until the backward pass. The data set, the libraries' own work space
+    and the framework itself come on top.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+
+def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
+    """For batches of the spec's size through the layers of `rows`."""
+    weights = BYTES * sum(row.weights + row.biases for row in rows)
+    return Memory(
+        weights=weights,
+        gradients=weights,
+        optimizer=weights * state_tensors(spec.optimizer),
+        activations=BYTES * spec.batch_size * sum(row.activations for row in rows),
+    )
+
+
+def state_tensors(optimizer: Optimizer) -> int:
+    """How many numbers an optimizer keeps of each weight between steps."""
+    match optimizer:
+        case Sgd(momentum=NoMomentum()):
+            return 0
+        case Sgd():
+            return 1
+        case _:
+            assert_never(optimizer)

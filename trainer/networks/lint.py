@@ -1,0 +1,185 @@
+"""What is wrong with a network as a user has put it together, and what will run but hardly as wished."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from trainer import spec
+from trainer.errors import Mistake, Warning
+from trainer.layers import (
+    Activation,
+    BatchNormalization,
+    Composite,
+    Convolution,
+    Drop,
+    Flatten,
+    Layer,
+    LayerRow,
+    Linear,
+    LocalResponseNormalization,
+    Pool,
+    Residual,
+    ShapeMismatch,
+    names,
+)
+from trainer.networks import alexnet, layer_list, resnet, vgg
+from trainer.parsing import pointer
+
+RESERVED_NAMES = re.compile(
+    "preprocessing|shortcut|"
+    r"(add|call|dump|extra|get|load|named|register|requires|set|share|state|to|zero)_\w+|"
+    "append|apply|bfloat16|buffers|children|compile|cpu|cuda|double|eval|extend|float|forward|half|insert|ipu|modules|"
+    "mtia|parameters|pop|to|train|training|type|xpu"
+)
+"""What no layer can be named: modules of ours, and what torch has in every module."""
+
+SMALLEST_FOR_STEM = 64
+"""Side of an image, in pixels, below which an ImageNet stem leaves less than 16×16."""
+
+
+def mistakes(network: spec.Network, layers: Sequence[Layer]) -> Iterator[Mistake]:
+    """Everything but shapes that is wrong with a network, which is described by `layers`."""
+    known = list(names(layers))
+    if isinstance(network, spec.ResNet) and network.stem == "imagenet" and network.depth not in resnet.BLOCKS:
+        depths = ", ".join(map(str, resnet.BLOCKS))
+        yield Mistake(
+            "/network/stem",
+            "unknown_choice",
+            f"Depth {network.depth} has no imagenet stem; use stem: small, or one of the depths {depths}.",
+        )
+    if isinstance(network, spec.LayerList):
+        yield from _name_mistakes(network, known)
+    for field, part in (("batch_norm", network.batch_norm), ("dropout", network.dropout)):
+        for index, name in enumerate((part and part.after) or ()):
+            if name not in known:
+                place = pointer("network", field, "after", index)
+                yield Mistake(place, "unknown_layer", f"There is no layer {name}{_nearest(name, known)}")
+
+
+def misfit(network: spec.Network, mismatch: ShapeMismatch) -> Mistake:
+    """A layer that does not fit, with what would help."""
+    match network, mismatch.layer:
+        case spec.ConvNet(), Convolution():
+            return Mistake(
+                "/network/kernel_size",
+                "shape_mismatch",
+                f"{mismatch} Use a smaller kernel_size, more padding or fewer channels.",
+            )
+        case spec.ConvNet(), Pool():
+            remedy = "Use fewer entries in channels or a smaller pool_size (1 for none)."
+            return Mistake("/network/pool_size", "shape_mismatch", f"{mismatch} {remedy}")
+        case spec.AlexNet(variant=variant), _:
+            side = alexnet.SMALLEST_IMAGE[variant]
+            remedy = f"This variant needs images of at least {side}×{side}"
+            other = "; use variant: small." if variant == "imagenet" else "."
+            return Mistake("/network/variant", "shape_mismatch", f"{mismatch} {remedy}{other}")
+        case spec.Vgg(), _:
+            side = vgg.SMALLEST_IMAGE
+            remedy = f"VGG needs images of at least {side}×{side}, its padding included; use more padding."
+            return Mistake("/network/padding", "shape_mismatch", f"{mismatch} {remedy}")
+        case spec.LayerList(), layer:
+            place = layer_list.places(network).get(mismatch.name, ("layers",))
+            return Mistake(pointer("network", *place), "shape_mismatch", f"{mismatch} {_remedy(layer, mismatch)}")
+    return Mistake("/network", "shape_mismatch", f"{mismatch} Use larger images or more padding.")
+
+
+def warnings(network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Warning]:
+    """What will hardly go as wished."""
+    yield from _order_warnings(network, rows)
+    if isinstance(network, spec.ResNet) and resnet.stem(network) == "imagenet":
+        _, height, width = rows[0].input_shape
+        if min(height, width) < SMALLEST_FOR_STEM:
+            detail = f"The imagenet stem leaves a quarter of the sides of {height}×{width} images; use stem: small."
+            yield Warning("/network/stem", "coarse_stem", detail)
+    if isinstance(network, spec.LayerList):
+        for first, second in _collapsing(layers, ""):
+            place = layer_list.places(network).get(second, ("layers",))
+            yield Warning(
+                pointer("network", *place),
+                "no_nonlinearity",
+                f"Nothing nonlinear stands between {first} and {second}: together they can do no more than one of "
+                "them; put an activation between.",
+            )
+
+
+def _name_mistakes(network: spec.LayerList, known: Sequence[str]) -> Iterator[Mistake]:
+    places = layer_list.places(network)
+    for name, count in Counter(known).items():
+        place = pointer("network", *places.get(name, ("layers",)))
+        if count > 1:
+            yield Mistake(place, "duplicate_name", f"{count} layers are named {name}; give each a name of its own.")
+        elif RESERVED_NAMES.fullmatch(name.rpartition(".")[2]):
+            yield Mistake(place, "reserved_name", f"{name} means something else to torch; use another name.")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    match difflib.get_close_matches(name, known, n=1):
+        case [nearest]:
+            return f"; did you mean {nearest}?"
+        case _:
+            return f". The layers are {', '.join(known)}."
+
+
+def _remedy(layer: Layer, mismatch: ShapeMismatch) -> str:
+    match layer:
+        case Residual():
+            return "Let the shortcut be a convolution with the branch's channels and strides."
+        case Linear():
+            return "Put flatten or global_average_pool before it."
+        case _ if len(mismatch.input_shape) == 1:
+            return "Put it before what makes an image a list of features."
+        case _:
+            return "Use a smaller window, more padding, or smaller strides before it."
+
+
+def _order_warnings(network: spec.Network, rows: Sequence[LayerRow]) -> Iterator[Warning]:
+    """Of what stands before what."""
+    norms = [row.index for row in rows if row.kind == BatchNormalization.__name__]
+    drops = [row.index for row in rows if row.kind == Drop.__name__]
+    if norms and drops and drops[0] < norms[-1]:
+        first = rows[drops[0]]
+        norm = next(rows[index] for index in norms if index > first.index)
+        yield Warning(
+            _at(network, first, "dropout"),
+            "dropout_before_batch_norm",
+            f"Batch norm in layer {norm.index} ({norm.name}) stands behind dropout in layer {first.index} "
+            f"({first.name}): units vary more in training than at test, and its running averages are off (Li 2018); "
+            "drop units behind the last batch norm.",
+        )
+    if drops and drops[-1] == len(rows) - 1:
+        detail = "Dropout of the output sets logits to zero, and with them what is predicted; put it further up."
+        yield Warning(_at(network, rows[-1], "dropout"), "dropped_logits", detail)
+    before_output = [row for row in rows[:-1] if row.kind not in (Flatten.__name__, Drop.__name__)][-1:]
+    near_output = [*before_output, rows[-1]]
+    for row in near_output:
+        if row.kind == BatchNormalization.__name__:
+            detail = f"Batch norm in layer {row.index} ({row.name}) is next to the output layer, whose own weights do "
+            yield Warning(_at(network, row, "batch_norm"), "batch_norm_at_output", f"{detail}all that its scale does.")
+
+
+def _at(network: spec.Network, row: LayerRow, field: str) -> str:
+    """Where a layer of a list stands, else the field that it comes from."""
+    if isinstance(network, spec.LayerList) and row.name in (places := layer_list.places(network)):
+        return pointer("network", *places[row.name])
+    return pointer("network", field)
+
+
+def _collapsing(layers: Sequence[Layer], prefix: str) -> Iterator[tuple[str, str]]:
+    """Pairs of weighted layers with nothing nonlinear between them."""
+    before: str | None = None
+    for layer in layers:
+        name = prefix + layer.name
+        match layer:
+            case Convolution() | Linear():
+                if before:
+                    yield before, name
+                before = name
+            case Residual():
+                yield from _collapsing((*layer.branch, *layer.after), f"{name}.")
+                yield from _collapsing(layer.shortcut, f"{name}.shortcut.")
+                before = None
+            case Activation() | LocalResponseNormalization() | Composite() | Pool(reduce="max"):
+                before = None
+            case _:
+                pass
