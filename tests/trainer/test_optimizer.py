@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.specs import spec
-from trainer.optimizer import make, set_learning_rate
+from trainer.optimizer import Updates
 from trainer.spec import Regularization
 
 STEPS, RATE = 10, 0.3
@@ -24,12 +24,11 @@ def trained(momentum: dict[str, object], rates: list[float] | None = None, **dec
     model = nn.Linear(1, 1, bias=False)
     nn.init.ones_(model.weight)
     chosen = spec(optimizer={"kind": "sgd", "momentum": momentum}).optimizer
-    optimizer = make(model, chosen, Regularization.model_validate(decay))
+    updates = Updates(model, chosen, Regularization.model_validate(decay))
     path = []
     for step, gradient in enumerate(gradients()):
         model.weight.grad = torch.full_like(model.weight, gradient)
-        set_learning_rate(optimizer, rates[step] if rates else RATE)
-        optimizer.step()
+        updates.step(rates[step] if rates else RATE)
         path.append(model.weight.item())
     return path
 
@@ -117,7 +116,7 @@ def test_weight_decay_is_added_to_the_gradient() -> None:
 
 def decayed(model: nn.Module, **settings: object) -> dict[str, bool]:
     """Which parameters shrink when their gradients are zero."""
-    optimizer = make(
+    updates = Updates(
         model,
         spec(optimizer={"kind": "sgd", "momentum": {"form": "none"}}).optimizer,
         Regularization.model_validate({"weight_decay": 0.5, **settings}),
@@ -127,8 +126,7 @@ def decayed(model: nn.Module, **settings: object) -> dict[str, bool]:
         nn.init.ones_(parameter)
         parameter.grad = torch.zeros_like(parameter)
         before[name] = parameter.detach().clone()
-    set_learning_rate(optimizer, RATE)
-    optimizer.step()
+    updates.step(RATE)
     return {name: not torch.equal(item, before[name]) for name, item in model.named_parameters()}
 
 
@@ -157,10 +155,9 @@ def test_one_step_on_a_linear_model_is_the_update_worked_out_by_hand() -> None:
     error = p - torch.tensor([1.0, 0.0])
     expected = model.weight.detach() - RATE * torch.outer(error, x[0])
 
-    optimizer = make(model, spec(optimizer={"kind": "sgd", "momentum": {"form": "none"}}).optimizer, Regularization())
+    updates = Updates(model, spec(optimizer={"kind": "sgd", "momentum": {"form": "none"}}).optimizer, Regularization())
     nn.functional.cross_entropy(model(x), torch.tensor([label])).backward()
-    set_learning_rate(optimizer, RATE)
-    optimizer.step()
+    updates.step(RATE)
 
     assert torch.allclose(model.weight, expected, atol=1e-6)
     assert torch.allclose(model.bias, -RATE * error, atol=1e-6)
