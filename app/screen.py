@@ -266,6 +266,8 @@ def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
         marks[min(len(rates) - 1, round(epoch / epochs * len(rates)) - 1)] = "▲"
     yield " " * 10 + "".join(marks)
     yield " " * 10 + f"learning rate over {epochs} epochs; ▲ {len(plan.snapshot_epochs)} snapshots"
+    if plan.spec["schedule"]["kind"] == "plateau":
+        yield " " * 10 + "falls below this when the validation loss no longer improves"
 
 
 def curve(values: Sequence[float], *, height: int) -> Iterator[str]:

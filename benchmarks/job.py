@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from benchmarks.figures import spread, table
 from benchmarks.service import Service, service
-from trainer import build, data, dropout, initialize, networks, optimizer, preprocess
+from trainer import build, data, dropout, initialize, networks, preprocess
+from trainer.optimizer import Updates
 from trainer.parsing import parse
 from trainer.spec import TrainingSpec
 
@@ -99,15 +100,14 @@ def _bare(spec: TrainingSpec, pipe: Connection) -> None:
     body = model[1:]
     body.train()
     dropout.reseed(body, torch.device("cpu"), 0, 0)
-    updates = optimizer.make(body, spec.optimizer, spec.regularization)
-    optimizer.set_learning_rate(updates, 0.001)
+    updates = Updates(body, spec.optimizer, spec.regularization)
 
     def steps(count: int) -> None:
         for _ in range(count):
             loss = functional.cross_entropy(body(images), labels)
             updates.zero_grad()
             loss.backward()
-            updates.step()
+            updates.step(0.001)
 
     steps(10)
     began = time.perf_counter()

@@ -71,10 +71,13 @@ def inspect(
 
 @contextmanager
 def _looking(model: nn.Module) -> Iterator[None]:
-    """Evaluation, but for batch norm, which normalises by the batch as it does in training."""
+    """Evaluation, but for batch norm, which normalises by the batch as it does in training; nothing is frozen."""
     was_training = model.training
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     model.eval()
+    for parameter in frozen:
+        parameter.requires_grad_(True)
     for norm in norms:
         norm.train()
         norm.track_running_stats = False
@@ -83,6 +86,8 @@ def _looking(model: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+        for parameter in frozen:
+            parameter.requires_grad_(False)
         model.train(was_training)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from trainer.layers import LayerRow
-from trainer.spec import NoMomentum, Optimizer, Sgd, TrainingSpec
+from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, Sgd, TrainingSpec
 
 BYTES = 4
 """Of a float32."""
@@ -41,7 +41,11 @@ def state_tensors(optimizer: Optimizer) -> int:
     match optimizer:
         case Sgd(momentum=NoMomentum()):
             return 0
-        case Sgd():
+        case Sgd() | AdaGrad():
             return 1
+        case RmsProp(momentum=momentum, centered=centered):
+            return 1 + (momentum > 0) + centered
+        case Adam(amsgrad=amsgrad) | AdamW(amsgrad=amsgrad):
+            return 2 + amsgrad
         case _:
             assert_never(optimizer)

@@ -6,6 +6,7 @@ with it; what one field demands of another, and of the data set, is checked in `
 """
 
 import json
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -475,7 +476,41 @@ class NesterovMomentum(Part):
 Momentum = Annotated[NoMomentum | AveragedMomentum | ClassicalMomentum | NesterovMomentum, Field(discriminator="form")]
 
 
-class Sgd(Part):
+class LayerRate(Part):
+    """A learning rate of their own for some layers."""
+
+    layers: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Name of a layer as in the layer table, or a pattern: `*` is any text, `?` any character, "
+        "`[12]` one of these.",
+    )
+    factor: float = Field(
+        ge=0,
+        le=100,
+        description="What the schedule's rate is multiplied by; 0 freezes: weights and biases keep their start.",
+    )
+
+    def names(self, layer: str) -> bool:
+        """Whether this entry is for the layer of that name."""
+        return fnmatchcase(layer, self.layers)
+
+
+class OptimizerPart(Part):
+    """What every optimizer takes."""
+
+    layer_rates: tuple[LayerRate, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Layers that learn at another rate than the schedule's. The first entry that names a layer counts.",
+    )
+
+    def layer_factor(self, layer: str) -> float:
+        """What the schedule's rate is multiplied by for the layer of that name."""
+        return next((entry.factor for entry in self.layer_rates if entry.names(layer)), 1.0)
+
+
+class Sgd(OptimizerPart):
     """Mini-batch stochastic gradient descent."""
 
     kind: Literal["sgd"]
@@ -484,25 +519,129 @@ class Sgd(Part):
     )
 
 
-Optimizer = Annotated[Sgd, Field(discriminator="kind")]
+class AdaGrad(OptimizerPart):
+    """`s += dx**2; x -= a * dx / (sqrt(s) + epsilon)`: torch.optim.Adagrad (Duchi 2011).
+
+    Its own decay of the rate is left to the schedule: see `inverse_time`.
+    """
+
+    kind: Literal["adagrad"]
+    start: float = Field(default=0.0, ge=0, le=1_000, description="`s` before the first step.")
+    epsilon: float = Field(default=1.0e-10, gt=0, le=1, description="Keeps the division finite.")
+
+
+class RmsProp(OptimizerPart):
+    """`s = alpha * s + (1 - alpha) * dx**2; x -= a * dx / (sqrt(s) + epsilon)`: torch.optim.RMSprop (Hinton 2012)."""
+
+    kind: Literal["rmsprop"]
+    alpha: float = Field(default=0.99, ge=0, lt=1, description="Share of the average of squares that is kept.")
+    epsilon: float = Field(default=1.0e-8, gt=0, le=1, description="Keeps the division finite.")
+    momentum: float = Field(
+        default=0.0, ge=0, lt=1, description="`v = momentum * v + dx / (sqrt(s) + epsilon); x -= a * v`; 0 for none."
+    )
+    centered: bool = Field(
+        default=False,
+        description="Divide by the estimated deviation: an average of gradients, squared, is taken off s.",
+    )
+
+
+class AdamPart(OptimizerPart):
+    """What Adam and AdamW take."""
+
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Share of the average of gradients that is kept.")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="Share of the average of squares that is kept.")
+    epsilon: float = Field(default=1.0e-8, gt=0, le=1, description="Keeps the division finite.")
+    amsgrad: bool = Field(
+        default=False, description="Divide by the largest average of squares so far (Reddi, Kale and Kumar 2018)."
+    )
+
+
+class Adam(AdamPart):
+    """torch.optim.Adam: `m = beta1 * m + (1 - beta1) * dx; s = beta2 * s + (1 - beta2) * dx**2` and, at step n,
+    `x -= a * (m / (1 - beta1**n)) / (sqrt(s / (1 - beta2**n)) + epsilon)` (Kingma and Ba 2014).
+    """
+
+    kind: Literal["adam"]
+
+
+class AdamW(AdamPart):
+    """torch.optim.AdamW: Adam, and `x -= a * weight_decay * x` beside it (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"]
+    weight_decay: float = Field(
+        default=0.01,
+        ge=0,
+        le=10,
+        description="Decoupled weight decay; biases and batch-norm parameters as in `regularization`.",
+    )
+
+
+Optimizer = Annotated[Sgd | AdaGrad | RmsProp | Adam | AdamW, Field(discriminator="kind")]
+
+
+class GradientClipping(Part):
+    """Scale the loss's gradient down where its norm, over all weights and biases at once, is larger (Pascanu 2013).
+
+    Before weight decay and L1 are added.
+    """
+
+    norm: float = Field(gt=0, le=1_000_000, description="Largest norm of the gradient.")
 
 
 class Regularization(Part):
-    """Penalties on large weights."""
+    """What keeps weights and gradients small."""
 
     weight_decay: float = Field(
         default=0.0, ge=0, le=1, description="L2 penalty: `weight_decay * x` is added to the gradient of x."
     )
+    decoupled_weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="`x -= a * decoupled_weight_decay * x` in each step, beside the update; a is the layer's own rate "
+        "(Loshchilov and Hutter 2019). `adamw` has its own.",
+    )
+    l1: float = Field(default=0.0, ge=0, le=1, description="L1 penalty: `l1 * sign(x)` is added to the gradient of x.")
     decay_biases_and_norms: bool = Field(
         default=False,
-        description="Apply weight decay to biases and batch-norm parameters too; by default they are left out.",
+        description="Apply weight decay, of any form, and L1 to biases and batch-norm parameters too; by default "
+        "they are left out.",
+    )
+    max_norm: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000,
+        description="Largest norm of the weights into a unit or of a filter; longer ones are scaled down after each "
+        "update, biases left out (Srivastava 2014). Left out: no limit.",
+    )
+    gradient_clipping: GradientClipping | None = Field(
+        default=None, description="Limits the gradient's global norm; left out: none."
     )
 
 
+class Warmup(Part):
+    """The rate rises to the schedule's first one: `a = a0 * (start + (1 - start) * t / epochs)` for `t < epochs`."""
+
+    kind: Literal["linear"] = Field(default="linear", description="How the rate rises.")
+    epochs: float = Field(gt=0, le=10_000, description="Length, in epochs; they are part of the training's.")
+    start: float = Field(default=0.0, ge=0, lt=1, description="Rate of the first step, as a share of `a0`.")
+
+
 class SchedulePart(Part):
-    """The clock `t` of every schedule counts epochs, in fractions, from 0 at the first step."""
+    """The clock `t` of every schedule counts epochs, in fractions, from 0 at its first step to `T` at its end.
+
+    The first step is the training's, or the first after the warm-up; `T` is what is left of the training then.
+    """
 
     learning_rate: float = Field(gt=0, le=1_000, description="Learning rate at the start, `a0`.")
+    warmup: Warmup | None = Field(
+        default=None, description="Comes before the schedule, whose clock starts after it; left out: none."
+    )
+    clock: Literal["step", "epoch"] = Field(
+        default="step",
+        description="`step`: the rate changes with every step; `epoch`: it stays through each epoch as it is at the "
+        "epoch's start.",
+    )
 
 
 class ConstantSchedule(SchedulePart):
@@ -519,6 +658,16 @@ class StepSchedule(SchedulePart):
     every: int = Field(ge=1, le=10_000, description="Epochs between two decays.")
 
 
+class MultiStepSchedule(SchedulePart):
+    """`a = a0 * factor ** n`, where n of the listed epochs are over: those with `epoch <= t`."""
+
+    kind: Literal["multistep"]
+    factor: float = Field(default=0.1, gt=0, lt=1, description="What the rate is multiplied by.")
+    after: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        min_length=1, max_length=1_000, description="The numbers of epochs after which the rate falls, ascending."
+    )
+
+
 class ExponentialSchedule(SchedulePart):
     """`a = a0 * exp(-k * t)`."""
 
@@ -533,11 +682,39 @@ class InverseTimeSchedule(SchedulePart):
     k: float = Field(gt=0, le=1_000, description="Decay per epoch.")
 
 
+class PolynomialSchedule(SchedulePart):
+    """`a = minimum + (a0 - minimum) * (1 - t / T) ** power`."""
+
+    kind: Literal["polynomial"]
+    power: float = Field(default=2.0, gt=0, le=100, description="Above 1 the rate falls quickly first, below 1 last.")
+    minimum: float = Field(default=0.0, ge=0, le=1_000, description="Learning rate at the end.")
+
+
+class LinearSchedule(SchedulePart):
+    """`a = minimum + (a0 - minimum) * (1 - t / T)`."""
+
+    kind: Literal["linear"]
+    minimum: float = Field(default=0.0, ge=0, le=1_000, description="Learning rate at the end.")
+
+
 class CosineSchedule(SchedulePart):
     """One half-cosine over the whole training, from `a0` to `minimum`."""
 
     kind: Literal["cosine"]
     minimum: float = Field(default=0.0, ge=0, le=1_000, description="Learning rate at the end.")
+
+
+class CosineRestarts(SchedulePart):
+    """Half-cosines from `a0` to `minimum`, each followed by a restart at `a0` (SGDR, Loshchilov and Hutter 2016).
+
+    `a = minimum + (a0 - minimum) / 2 * (cos(pi * u / U) + 1)`, u epochs into a cycle of U. A snapshot is taken at
+    the end of each cycle, where the rate is lowest, and at the end of the training.
+    """
+
+    kind: Literal["cosine_restarts"]
+    first: int = Field(ge=1, le=10_000, description="Epochs of the first cycle, T_0.")
+    factor: int = Field(default=1, ge=1, le=100, description="Each cycle is so many times as long as the last, T_mult.")
+    minimum: float = Field(default=0.0, ge=0, le=1_000, description="Learning rate at the end of a cycle.")
 
 
 class SnapshotCycles(SchedulePart):
@@ -550,8 +727,55 @@ class SnapshotCycles(SchedulePart):
     cycles: int = Field(ge=1, le=1_000, description="Number of cycles M; must divide the number of epochs.")
 
 
+class TriangularSchedule(SchedulePart):
+    """`a = a0 + (maximum - a0) * (1 - abs(mod(t / half, 2) - 1))`: up for `half` epochs, then down (Smith 2017)."""
+
+    kind: Literal["triangular"]
+    maximum: float = Field(gt=0, le=1_000, description="Learning rate at the peaks.")
+    half: float = Field(gt=0, le=10_000, description="Epochs from `a0` to the peak, half of a cycle.")
+
+
+class OneCycleSchedule(SchedulePart):
+    """One rise and one longer fall, both half-cosines, over the whole training (Smith 2018). Momentum stays as it is.
+
+    `a = a0 + (maximum - a0) / 2 * (1 - cos(pi * t / R))` for `t < R = rise * T`, then
+    `a = minimum + (maximum - minimum) / 2 * (cos(pi * (t - R) / (T - R)) + 1)`.
+    """
+
+    kind: Literal["one_cycle"]
+    maximum: float = Field(gt=0, le=1_000, description="Learning rate at the peak.")
+    rise: float = Field(default=0.3, gt=0, lt=1, description="Share of the training before the peak.")
+    minimum: float = Field(default=0.0, ge=0, le=1_000, description="Learning rate at the end.")
+
+
+class PlateauSchedule(SchedulePart):
+    """`a = max(minimum, a0 * factor ** n)`: n grows after `patience` epochs in a row without improvement.
+
+    An epoch improves when its validation loss is below `(1 - threshold)` times the best so far. Epochs of the
+    warm-up are not counted. The rate depends on the training: a preview shows where it starts.
+    """
+
+    kind: Literal["plateau"]
+    factor: float = Field(default=0.1, gt=0, lt=1, description="What the rate is multiplied by.")
+    patience: int = Field(default=5, ge=1, le=10_000, description="Epochs without improvement before the rate falls.")
+    threshold: float = Field(default=1.0e-4, ge=0, lt=1, description="Smallest improvement, as a share of the loss.")
+    minimum: float = Field(default=0.0, ge=0, le=1_000, description="Lowest learning rate.")
+
+
 Schedule = Annotated[
-    ConstantSchedule | StepSchedule | ExponentialSchedule | InverseTimeSchedule | CosineSchedule | SnapshotCycles,
+    ConstantSchedule
+    | StepSchedule
+    | MultiStepSchedule
+    | ExponentialSchedule
+    | InverseTimeSchedule
+    | PolynomialSchedule
+    | LinearSchedule
+    | CosineSchedule
+    | CosineRestarts
+    | SnapshotCycles
+    | TriangularSchedule
+    | OneCycleSchedule
+    | PlateauSchedule,
     Field(discriminator="kind"),
 ]
 

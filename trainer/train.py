@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import build, checkpoint, dropout, inspect, networks, optimizer, preprocess, snapshot
+from trainer import build, checkpoint, dropout, inspect, networks, preprocess, snapshot
 from trainer.augment import augment
 from trainer.batches import Batches
 from trainer.data import DataSet
@@ -45,11 +45,12 @@ from trainer.events import (
 )
 from trainer.initialize import initialize
 from trainer.lint import lint
-from trainer.schedule import learning_rate
+from trainer.optimizer import Updates
+from trainer.schedule import Observed, learning_rate, observe
 from trainer.spec import SnapshotEnsemble, TrainingSpec
 from trainer.validation import Plan, check
 
-MODEL, MOMENTUM, LOSSES, CORRECT = "model.", "momentum.", "losses", "correct"
+MODEL, UPDATES, LOSSES, CORRECT = "model.", "updates.", "losses", "correct"
 
 INSPECTED_IMAGES = 16
 """Of an inspection after an epoch; few, because it is to cost next to nothing."""
@@ -122,7 +123,8 @@ class Training:
         self.has_reported = False
         self.stopped = False
         self.model = self._model()
-        self.optimizer = optimizer.make(self.model, self.spec.optimizer, self.spec.regularization)
+        self.updates = Updates(self.model, self.spec.optimizer, self.spec.regularization)
+        self.observed = Observed()
         self.batches = Batches(
             data.train,
             self.spec.batch_size,
@@ -180,6 +182,7 @@ class Training:
         losses = self.losses.tolist()
         correct = int(self.correct)
         self.epoch, self.done = self.epoch + 1, 0
+        self.observed = observe(self.spec.schedule, self.observed, self.epoch, validation.negative_log_likelihood)
         self.correct.zero_()
         seen = sum(self.batch_sizes)
         yield EpochFinished(
@@ -224,14 +227,12 @@ class Training:
             raise CheckpointDamaged("The checkpoint belongs to another spec or data set.")
         try:
             self.model.load_state_dict(_under(MODEL, tensors))
-            for name, parameter in self.model.named_parameters():
-                if (saved := tensors.get(MOMENTUM + name)) is not None:
-                    like = torch.empty_like(parameter, requires_grad=False)
-                    self.optimizer.state[parameter][optimizer.BUFFER] = like.copy_(saved)
+            self.updates.restore(_under(UPDATES, tensors))
+            self.observed = Observed(**facts["observed"])
             losses = tensors[LOSSES]
             self.losses[: len(losses)] = losses
             self.correct.copy_(tensors[CORRECT])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, TypeError, RuntimeError) as error:
             raise CheckpointDamaged(f"The checkpoint does not fit the network: {error}") from error
         self.epoch, self.done = divmod(facts["step"], self.plan.steps_per_epoch)
         for path in resume.snapshots:
@@ -277,10 +278,9 @@ class Training:
         dropout.reseed(self.model, self.device, seed, step)
         logits = self.model(augment(images, self.spec.augmentation, seed, step))
         loss = functional.cross_entropy(logits, labels)
-        self.optimizer.zero_grad()
+        self.updates.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.set_learning_rate(self.optimizer, self._rate(self.done))
-        self.optimizer.step()
+        self.updates.step(self._rate(self.done))
         self.losses[self.done] = loss.detach()
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.done += 1
@@ -288,7 +288,7 @@ class Training:
     def _rate(self, done: int) -> float:
         """The learning rate of the step after `done` steps of the epoch in hand."""
         clock = self.epoch + done / self.plan.steps_per_epoch
-        return learning_rate(self.spec.schedule, clock, self.spec.epochs)
+        return learning_rate(self.spec.schedule, clock, self.spec.epochs, self.observed.reductions)
 
     def _report(self, start: int, since: float) -> Iterator[Event]:
         """The steps of the epoch in hand from `start` on; raises `Diverged` at the first that is not finite."""
@@ -360,12 +360,15 @@ class Training:
 
     def _checkpoint(self) -> CheckpointReady:
         tensors = {MODEL + name: tensor for name, tensor in self.model.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            if (buffer := self.optimizer.state[parameter].get(optimizer.BUFFER)) is not None:
-                tensors[MOMENTUM + name] = buffer
+        tensors |= {UPDATES + name: tensor for name, tensor in self.updates.state().items()}
         tensors[LOSSES] = self.losses[: self.done]
         tensors[CORRECT] = self.correct
-        facts = {"step": self.step, "spec_sha256": self.spec.sha256, "dataset_sha256": self.data.sha256}
+        facts = {
+            "step": self.step,
+            "observed": asdict(self.observed),
+            "spec_sha256": self.spec.sha256,
+            "dataset_sha256": self.data.sha256,
+        }
         return CheckpointReady(self.epoch, self.step, _on_host(tensors), facts)
 
 

@@ -5,6 +5,7 @@ Pure arithmetic, no torch: the API answers with it before anything is stored, an
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import assert_never
 
@@ -16,26 +17,40 @@ from trainer.memory import Memory, estimate
 from trainer.networks import lint
 from trainer.parsing import pointer
 from trainer.spec import (
+    Adam,
+    AdamW,
     AveragedMomentum,
     BatchNorm,
     ClassicalMomentum,
     ConstantInitialization,
+    CosineRestarts,
     CosineSchedule,
     HeInitialization,
     HorizontalFlip,
+    LinearSchedule,
     Momentum,
+    MultiStepSchedule,
     NesterovMomentum,
     NoMomentum,
+    OneCycleSchedule,
+    PlateauSchedule,
+    PolynomialSchedule,
     RandomCrop,
+    RmsProp,
+    Sgd,
     SnapshotCycles,
     SnapshotEnsemble,
     StepSchedule,
     TrainingSpec,
+    TriangularSchedule,
 )
 
 MOST_PARAMETERS = 10**9
 SMALLEST_NORMALIZED_BATCH = 8
 LARGEST_USUAL_STEP = 10.0
+LARGEST_USUAL_ADAPTIVE_RATE = 0.1
+LEAST_USEFUL_SHARE = 1e-3
+"""Of the highest rate: below it, training stands still."""
 HANDED_DATASETS = {"mnist5k"}
 """Data sets whose images mean something else when mirrored."""
 
@@ -61,7 +76,12 @@ class Plan:
 
 def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
     """The plan of training `spec` on the data set. Raises `SpecInvalid` with every mistake."""
-    mistakes = [*_schedule_mistakes(spec), *_ensemble_mistakes(spec), *_data_mistakes(spec, facts)]
+    mistakes = [
+        *_schedule_mistakes(spec),
+        *_decay_mistakes(spec),
+        *_ensemble_mistakes(spec),
+        *_data_mistakes(spec, facts),
+    ]
     layers: tuple[Layer, ...] = ()
     rows: tuple[LayerRow, ...] = ()
     try:
@@ -70,6 +90,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         mistakes += lint.mistakes(spec.network, layers)
         mistakes += _size_mistakes(rows)
         mistakes += _batch_norm_mistakes(spec, facts, rows)
+        mistakes += _layer_rate_mistakes(spec, rows)
     except ShapeMismatch as mismatch:
         mistakes.append(lint.misfit(spec.network, mismatch))
     if mistakes:
@@ -95,42 +116,154 @@ def steps_per_epoch(spec: TrainingSpec, train_count: int) -> int:
 
 
 def _schedule_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
+    warmup = spec.schedule.warmup
+    if warmup and warmup.epochs >= spec.epochs:
+        yield Mistake(
+            "/schedule/warmup/epochs",
+            "longer_than_training",
+            f"A warm-up of {warmup.epochs:g} epochs leaves nothing of {spec.epochs} epochs to the schedule; use less.",
+        )
+    elif isinstance(spec.schedule, SnapshotCycles | CosineRestarts):
+        yield from _cycle_mistakes(spec, spec.schedule)
+    yield from _bound_mistakes(spec)
+    if isinstance(spec.schedule, MultiStepSchedule):
+        for index, (before, after) in enumerate(pairwise(spec.schedule.after), start=1):
+            if before >= after:
+                yield Mistake(
+                    pointer("schedule", "after", index),
+                    "not_ascending",
+                    f"{after} does not come after {before}; list each number of epochs once, in ascending order.",
+                )
+
+
+def _cycle_mistakes(spec: TrainingSpec, cyclic: SnapshotCycles | CosineRestarts) -> Iterator[Mistake]:
+    """Cycles are whole epochs: each ends in a snapshot."""
+    left = schedule.span(cyclic, spec.epochs)
+    if left != int(left):
+        yield Mistake(
+            "/schedule/warmup/epochs",
+            "not_whole",
+            f"Cycles start at the beginning of an epoch; use a warm-up of whole epochs, not {spec.epochs - left:g}.",
+        )
+    elif isinstance(cyclic, SnapshotCycles) and left % cyclic.cycles:
+        fitting = [number for number in range(1, int(left) + 1) if left % number == 0]
+        below = max((number for number in fitting if number < cyclic.cycles), default=None)
+        above = min((number for number in fitting if number > cyclic.cycles), default=None)
+        instead = " or ".join(str(number) for number in (below, above) if number)
+        warmup = int(spec.epochs - left)
+        after = f" after {warmup} of warm-up" if warmup else ""
+        yield Mistake(
+            "/schedule/cycles",
+            "not_divisible",
+            f"{left:g} epochs{after} cannot be divided into {cyclic.cycles} equal cycles; use {instead} cycles, "
+            f"or {cyclic.cycles * max(1, round(left / cyclic.cycles)) + warmup} epochs.",
+        )
+    elif isinstance(cyclic, CosineRestarts) and cyclic.first > left:
+        yield Mistake(
+            "/schedule/first",
+            "longer_than_training",
+            f"The first cycle of {cyclic.first} epochs would never end: the schedule has {left:g}; use fewer, or the "
+            "schedule cosine.",
+        )
+
+
+def _bound_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
+    """Rates fall to a minimum and rise to a maximum, not the other way round."""
+    rate = spec.schedule.learning_rate
     match spec.schedule:
-        case SnapshotCycles(cycles=cycles) if spec.epochs % cycles:
-            fitting = [number for number in range(1, spec.epochs + 1) if spec.epochs % number == 0]
-            below = max((number for number in fitting if number < cycles), default=None)
-            above = min((number for number in fitting if number > cycles), default=None)
-            instead = " or ".join(str(number) for number in (below, above) if number)
-            yield Mistake(
-                "/schedule/cycles",
-                "not_divisible",
-                f"{spec.epochs} epochs cannot be divided into {cycles} equal cycles; use {instead} cycles, "
-                f"or {cycles * max(1, round(spec.epochs / cycles))} epochs.",
-            )
-        case CosineSchedule(minimum=minimum, learning_rate=rate) if minimum > rate:
+        case (
+            CosineSchedule(minimum=minimum)
+            | CosineRestarts(minimum=minimum)
+            | LinearSchedule(minimum=minimum)
+            | PolynomialSchedule(minimum=minimum)
+            | PlateauSchedule(minimum=minimum)
+        ) if minimum > rate:
             yield Mistake(
                 "/schedule/minimum",
                 "above_learning_rate",
                 f"The minimum {minimum:g} is above the learning rate {rate:g}; the rate must fall.",
             )
+        case TriangularSchedule(maximum=maximum) | OneCycleSchedule(maximum=maximum) if maximum < rate:
+            yield Mistake(
+                "/schedule/maximum",
+                "below_learning_rate",
+                f"The maximum {maximum:g} is below the learning rate at the start, {rate:g}; the rate must rise.",
+            )
+        case OneCycleSchedule(maximum=maximum, minimum=minimum) if minimum > maximum:
+            yield Mistake(
+                "/schedule/minimum",
+                "above_maximum",
+                f"The minimum {minimum:g} is above the maximum {maximum:g}; the rate must fall to it.",
+            )
+
+
+def _decay_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
+    """Weights decay in one way."""
+    l2, decoupled = spec.regularization.weight_decay, spec.regularization.decoupled_weight_decay
+    if isinstance(spec.optimizer, AdamW):
+        if l2:
+            yield Mistake(
+                "/regularization/weight_decay",
+                "two_decays",
+                "adamw decays weights beside the gradient, not in it: set optimizer.weight_decay instead, or use adam.",
+            )
+        if decoupled:
+            yield Mistake(
+                "/regularization/decoupled_weight_decay",
+                "two_decays",
+                "adamw brings its own decoupled weight decay: set optimizer.weight_decay instead.",
+            )
+    elif l2 and decoupled:
+        yield Mistake(
+            "/regularization/decoupled_weight_decay",
+            "two_decays",
+            "Weights would decay twice, in the gradient and beside it: leave this or weight_decay out.",
+        )
+
+
+def _layer_rate_mistakes(spec: TrainingSpec, rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
+    """Every entry counts for some layer, and something is left to train."""
+    layers = [row.name for row in rows if row.weights or row.biases]
+    untouched = set(layers)
+    for index, entry in enumerate(spec.optimizer.layer_rates):
+        named = [layer for layer in layers if entry.names(layer)]
+        where = pointer("optimizer", "layer_rates", index, "layers")
+        if not named:
+            known = ", ".join(layers)
+            yield Mistake(where, "no_such_layer", f"No layer with weights is named {entry.layers}. There are: {known}.")
+        elif untouched.isdisjoint(named):
+            detail = f"Earlier entries name all of {', '.join(named)}; put this one before them, or leave it out."
+            yield Mistake(where, "shadowed", detail)
+        untouched.difference_update(named)
+    if not any(map(spec.optimizer.layer_factor, layers)):
+        where = "/optimizer/layer_rates" if layers else "/network"
+        yield Mistake(where, "nothing_to_train", "No layer is left whose weights are trained; free or add one.")
 
 
 def _ensemble_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
     if not isinstance(spec.ensemble, SnapshotEnsemble):
         return
-    if not isinstance(spec.schedule, SnapshotCycles):
-        yield Mistake(
-            "/ensemble/kind",
-            "no_cycles",
-            f"An ensemble of snapshots needs the schedule snapshot_cycles; this one is {spec.schedule.kind} "
-            "and gives a single snapshot.",
-        )
-    elif spec.ensemble.last > spec.schedule.cycles:
+    match spec.schedule:
+        case SnapshotCycles(cycles=cycles):
+            pass
+        case CosineRestarts():
+            ends = schedule.cycle_ends(spec.schedule, spec.epochs)
+            cycles = len(ends)
+            if cycles and ends[-1] != spec.epochs:
+                yield Mistake("/epochs", "unfinished_cycle", _unfinished(spec, spec.schedule))
+        case _:
+            yield Mistake(
+                "/ensemble/kind",
+                "no_cycles",
+                "An ensemble of snapshots needs the schedule snapshot_cycles or cosine_restarts; this one is "
+                f"{spec.schedule.kind} and gives a single snapshot.",
+            )
+            return
+    if spec.ensemble.last > cycles > 0:
         yield Mistake(
             "/ensemble/last",
             "more_than_cycles",
-            f"The last {spec.ensemble.last} snapshots are asked for, but {spec.schedule.cycles} cycles give "
-            f"{spec.schedule.cycles}.",
+            f"The last {spec.ensemble.last} snapshots are asked for, but {cycles} cycles give {cycles}.",
         )
 
 
@@ -196,6 +329,7 @@ def _parameters(rows: tuple[LayerRow, ...]) -> int:
 def _warnings(spec: TrainingSpec) -> Iterator[Warning]:
     yield from _network_warnings(spec)
     yield from _update_warnings(spec)
+    yield from _schedule_warnings(spec)
     if isinstance(spec.schedule, SnapshotCycles) and not isinstance(spec.ensemble, SnapshotEnsemble):
         yield Warning("/ensemble", "unused_snapshots", "The schedule takes snapshots, but no ensemble is made of them.")
     for index, step in enumerate(spec.augmentation):
@@ -228,17 +362,82 @@ def _network_warnings(spec: TrainingSpec) -> Iterator[Warning]:
 
 
 def _update_warnings(spec: TrainingSpec) -> Iterator[Warning]:
-    effective = spec.schedule.learning_rate * _amplification(spec.optimizer.momentum)
-    if effective > LARGEST_USUAL_STEP:
-        yield Warning(
-            "/schedule/learning_rate",
-            "large_steps",
-            f"With this momentum, steps add up to an effective learning rate of {effective:g}; most trainings "
-            f"diverge above {LARGEST_USUAL_STEP:g}.",
+    highest = schedule.peak(spec.schedule)
+    is_start = highest == spec.schedule.learning_rate
+    where = "/schedule/learning_rate" if is_start else "/schedule/maximum"
+    match spec.optimizer:
+        case Sgd(momentum=momentum) if (effective := highest * _amplification(momentum)) > LARGEST_USUAL_STEP:
+            yield Warning(
+                where,
+                "large_steps",
+                f"With this momentum, steps add up to an effective learning rate of {effective:g}; most trainings "
+                f"diverge above {LARGEST_USUAL_STEP:g}.",
+            )
+        case Adam() | AdamW() | RmsProp() if highest > LARGEST_USUAL_ADAPTIVE_RATE:
+            yield Warning(
+                where,
+                "large_steps",
+                f"{spec.optimizer.kind} moves every weight by about the rate in each step, whatever the gradient's "
+                f"size; {highest:g} is large, most trainings use 0.001.",
+            )
+    decoupled = spec.regularization.decoupled_weight_decay
+    if isinstance(spec.optimizer, AdamW):
+        decoupled = spec.optimizer.weight_decay
+    if highest * decoupled >= 1:
+        place = (
+            "/optimizer/weight_decay" if isinstance(spec.optimizer, AdamW) else "/regularization/decoupled_weight_decay"
         )
-    if isinstance(spec.schedule, StepSchedule) and spec.schedule.every >= spec.epochs:
-        detail = f"The rate never falls: the first decay comes after {spec.schedule.every} epochs."
-        yield Warning("/schedule/every", "never_decays", detail)
+        detail = f"At a rate of {highest:g} each step takes off {highest * decoupled:.0%} of every weight."
+        yield Warning(place, "large_decay", detail)
+
+
+def _schedule_warnings(spec: TrainingSpec) -> Iterator[Warning]:
+    left = schedule.span(spec.schedule, spec.epochs)
+    match spec.schedule:
+        case StepSchedule(every=every) if every >= left:
+            detail = f"The rate never falls: the first decay comes after {every} epochs."
+            yield Warning("/schedule/every", "never_decays", detail)
+        case MultiStepSchedule(after=after):
+            for index, epoch in enumerate(after):
+                if epoch >= left:
+                    detail = f"This decay never comes: the schedule ends after {left:g} epochs."
+                    yield Warning(pointer("schedule", "after", index), "never_decays", detail)
+        case PlateauSchedule(patience=patience) if patience >= left:
+            detail = (
+                f"The rate never falls: the schedule has {left:g} epochs to wait for {patience} without improvement."
+            )
+            yield Warning("/schedule/patience", "never_decays", detail)
+        case TriangularSchedule(half=half) if half > left:
+            detail = f"The rate never comes to its peak, which is after {half:g} epochs."
+            yield Warning("/schedule/half", "never_peaks", detail)
+        case CosineRestarts() if schedule.cycle_ends(spec.schedule, spec.epochs)[-1] != spec.epochs:
+            yield Warning("/epochs", "unfinished_cycle", _unfinished(spec, spec.schedule))
+    warmup = spec.schedule.warmup
+    if warmup and warmup.epochs > spec.epochs / 2:
+        detail = f"The warm-up takes more than half of the {spec.epochs} epochs."
+        yield Warning("/schedule/warmup/epochs", "long_warmup", detail)
+    if warmup and warmup.start == 0 and spec.schedule.clock == "epoch":
+        detail = "By the clock of whole epochs the first one trains at a rate of zero; use a start above 0."
+        yield Warning("/schedule/warmup/start", "idle_epoch", detail)
+    if _vanishes(spec):
+        detail = f"Through the last half of the training the rate is below {LEAST_USEFUL_SHARE:g} of its highest."
+        yield Warning("/schedule", "vanishing_rate", detail)
+
+
+def _vanishes(spec: TrainingSpec) -> bool:
+    """Looked at in 64 places from the middle on."""
+    moments = (spec.epochs * (1 + share / 64) / 2 for share in range(64))
+    rates = (schedule.learning_rate(spec.schedule, moment, spec.epochs) for moment in moments)
+    return max(rates) < LEAST_USEFUL_SHARE * schedule.peak(spec.schedule)
+
+
+def _unfinished(spec: TrainingSpec, cyclic: CosineRestarts) -> str:
+    """The training ends where the rate is high."""
+    ends = schedule.cycle_ends(cyclic, spec.epochs)
+    length = cyclic.first * cyclic.factor ** len(ends)
+    return (
+        f"The training ends inside a cycle, where the rate is still high; use {ends[-1]} or {ends[-1] + length} epochs."
+    )
 
 
 def _amplification(momentum: Momentum) -> float:

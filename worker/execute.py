@@ -263,6 +263,8 @@ class Supervisor:
             return None
         if isinstance(event, Failed):
             failure_class = FailureClass(event.failure_class)
+            if failure_class is FailureClass.INFRASTRUCTURE:
+                self.log.error("training broke", code=event.code, output=self._output_tail())
             return Failure(failure_class, event.code, event.message, event.detail, event.hint, event.step)
         return self._crash(exit_code, out_of_memory)
 

@@ -300,7 +300,9 @@ class PlanView(View):
     memory_bytes: MemoryView
     steps_per_epoch: int
     steps: int
-    learning_rates: list[float] = Field(description="At each epoch boundary, the start of the first included.")
+    learning_rates: list[float] = Field(
+        description="At each epoch boundary, the start of the first included; of `plateau` without reductions."
+    )
     snapshot_epochs: list[int] = Field(description="A snapshot is taken at the end of each.")
     warnings: list[WarningView]
 

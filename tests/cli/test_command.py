@@ -173,6 +173,15 @@ def test_validate_warns_at_lines(annealer: Run, spec_file: SpecFile) -> None:
     assert "warning: /ensemble: The schedule takes snapshots" in done.stdout
 
 
+def test_validate_says_that_a_plateau_depends_on_the_training(annealer: Run, spec_file: SpecFile) -> None:
+    plateau = {"kind": "plateau", "learning_rate": 0.05, "patience": 2}
+
+    done = annealer("validate", spec_file(schedule=plateau, ensemble={"kind": "none"}))
+
+    assert "learning rate over 4 epochs" in done.stdout
+    assert "falls below this when the validation loss no longer improves" in done.stdout
+
+
 def test_validate_asks_the_server_for_data_sets_that_are_not_bundled(annealer: Run, spec_file: SpecFile) -> None:
     done = annealer("validate", spec_file(dataset="mine"))
 

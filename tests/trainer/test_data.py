@@ -37,7 +37,7 @@ def test_the_bundled_digits_are_what_their_notice_says() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(DataInvalid, match="there is mnist5k"):
+    with pytest.raises(DataInvalid, match="there is gaussian, mnist5k"):
         load("cifar10")
 
 

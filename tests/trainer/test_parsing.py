@@ -195,6 +195,38 @@ def test_brackets_inside_strings_are_no_nesting() -> None:
             "at least 1",
         ),
         ({"regularization": {"weight_decay": -1}}, "/regularization/weight_decay", "greater_than_equal", "it is -1"),
+        ({"optimizer": {"kind": "adam", "beta2": 1}}, "/optimizer/beta2", "less_than", "less than 1"),
+        ({"optimizer": {"kind": "adams"}}, "/optimizer/kind", "unknown_kind", "did you mean adam?"),
+        (
+            {"optimizer": {"kind": "adamw", "layer_rates": [{"layers": "*", "factor": -1}]}},
+            "/optimizer/layer_rates/0/factor",
+            "greater_than_equal",
+            "at least 0",
+        ),
+        (
+            {"schedule": {"kind": "cosine_restarts", "learning_rate": 0.1, "first": 1, "factor": 0}},
+            "/schedule/factor",
+            "greater_than_equal",
+            "at least 1",
+        ),
+        (
+            {"schedule": {"kind": "multistep", "learning_rate": 0.1, "after": [2, 0]}},
+            "/schedule/after/1",
+            "greater_than_equal",
+            "at least 1",
+        ),
+        (
+            {"schedule": {"kind": "linear", "learning_rate": 0.1, "warmup": {"epochs": 1, "starts": 1}}},
+            "/schedule/warmup/starts",
+            "unknown_key",
+            "did you mean start?",
+        ),
+        (
+            {"regularization": {"gradient_clipping": {}}},
+            "/regularization/gradient_clipping/norm",
+            "missing",
+            "`norm` is missing",
+        ),
     ],
 )
 def test_each_mistake_points_at_its_place_and_says_what_would_be_right(

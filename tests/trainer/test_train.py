@@ -28,7 +28,7 @@ from trainer.events import (
     TrainingStarted,
     TrainingStopped,
 )
-from trainer.schedule import learning_rate
+from trainer.schedule import boundary_rates, learning_rate
 from trainer.spec import TrainingSpec
 from trainer.train import Resume, train
 
@@ -63,6 +63,48 @@ GRID = [
     {"optimizer": {"kind": "sgd", "momentum": {"form": "nesterov"}}, "last_batch": "drop"},
     {"augmentation": [{"kind": "random_crop", "padding": 1}, {"kind": "horizontal_flip"}]},
     {"schedule": {"kind": "exponential", "learning_rate": 0.05, "k": 0.1}, "ensemble": {"kind": "none"}},
+    {
+        "network": {"kind": "convnet", "channels": [3], "batch_norm": {}},
+        "optimizer": {"kind": "adam", "amsgrad": True},
+        "regularization": {"l1": 0.001, "max_norm": 0.5, "gradient_clipping": {"norm": 0.5}},
+    },
+    {"optimizer": {"kind": "adagrad"}, "regularization": {"decoupled_weight_decay": 0.1}},
+    {
+        "optimizer": {"kind": "rmsprop", "momentum": 0.5, "centered": True},
+        "schedule": {"kind": "plateau", "learning_rate": 0.02, "patience": 1, "threshold": 0.5},
+        "ensemble": {"kind": "none"},
+    },
+    {
+        "optimizer": {"kind": "adamw", "layer_rates": [{"layers": "hidden*", "factor": 0.1}]},
+        "schedule": {
+            "kind": "cosine_restarts",
+            "learning_rate": 0.01,
+            "first": 1,
+            "factor": 2,
+            "clock": "epoch",
+            "warmup": {"epochs": 1, "start": 0.2},
+        },
+    },
+    {
+        "optimizer": {"kind": "sgd", "layer_rates": [{"layers": "hidden1", "factor": 0}]},
+        "schedule": {"kind": "one_cycle", "learning_rate": 0.01, "maximum": 0.1, "warmup": {"epochs": 0.5}},
+        "ensemble": {"kind": "none"},
+    },
+]
+
+SCHEDULES: list[dict[str, Any]] = [
+    {"kind": "constant"},
+    {"kind": "step", "every": 2},
+    {"kind": "multistep", "after": [1, 3]},
+    {"kind": "exponential", "k": 0.5},
+    {"kind": "inverse_time", "k": 0.5},
+    {"kind": "polynomial"},
+    {"kind": "linear", "minimum": 0.01},
+    {"kind": "cosine"},
+    {"kind": "cosine_restarts", "first": 1, "factor": 2},
+    {"kind": "snapshot_cycles", "cycles": 1},
+    {"kind": "triangular", "maximum": 0.1, "half": 0.75},
+    {"kind": "one_cycle", "maximum": 0.1},
 ]
 
 
@@ -132,6 +174,65 @@ def test_rates_are_those_of_the_schedule() -> None:
     rates = [rate for event in of(StepsFinished, run(chosen)) for rate in event.learning_rates]
 
     assert rates == [learning_rate(chosen.schedule, step // 3 + step % 3 / 3, 4) for step in range(12)]
+
+
+@pytest.mark.parametrize("timing", [{}, {"warmup": {"epochs": 1, "start": 0.1}}, {"clock": "epoch"}])
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["kind"])
+def test_the_preview_is_what_the_optimizer_used(
+    schedule: dict[str, Any], timing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = tiny(schedule={"learning_rate": 0.05, **schedule, **timing}, ensemble={"kind": "none"})
+    used = rates_used(chosen, monkeypatch)
+
+    moments = [step // 3 + step % 3 / 3 for step in range(12)]
+    assert used == [learning_rate(chosen.schedule, moment, chosen.epochs) for moment in moments]
+    assert tuple(used[::3]) == boundary_rates(chosen.schedule, chosen.epochs)[:-1]
+
+
+def rates_used(chosen: TrainingSpec, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The rate in torch's hands at each step."""
+    used: list[float] = []
+    step = torch.optim.SGD.step
+
+    def spying(self: torch.optim.SGD) -> None:
+        used.extend({group["lr"] for group in self.param_groups})
+        step(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spying)
+    reported = [rate for event in of(StepsFinished, run(chosen)) for rate in event.learning_rates]
+    assert reported == used
+    return used
+
+
+def test_a_plateau_follows_the_validation_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = {"kind": "plateau", "learning_rate": 0.05, "factor": 0.5, "patience": 2, "threshold": 0.3}
+    chosen = tiny(schedule=schedule, ensemble={"kind": "none"}, epochs=8)
+    losses = [epoch.validation_loss for epoch in of(EpochFinished, run(chosen))]
+    expected, best, waited, rate = [], math.inf, 0, 0.05
+    for loss in losses:
+        expected += [rate] * 3
+        best, waited = (loss, 0) if loss < 0.7 * best else (best, waited + 1)
+        if waited == 2:
+            rate, waited = rate / 2, 0
+
+    assert rates_used(chosen, monkeypatch) == expected
+    assert len(set(expected)) > 1
+
+
+def test_frozen_layers_keep_their_weights() -> None:
+    frozen = {"kind": "adamw", "layer_rates": [{"layers": "hidden1", "factor": 0}]}
+    first, last = of(SnapshotTaken, run(tiny(optimizer=frozen)))
+
+    same = {name for name in first.weights if torch.equal(first.weights[name], last.weights[name])}
+    assert {name for name in same if not name.startswith("preprocessing")} == {"hidden1.weight", "hidden1.bias"}
+
+
+def test_an_ensemble_is_made_of_the_snapshots_at_restarts() -> None:
+    schedule = {"kind": "cosine_restarts", "learning_rate": 0.05, "first": 1, "factor": 3}
+    events = run(tiny(schedule=schedule))
+
+    assert [taken.epoch for taken in of(SnapshotTaken, events)] == [1, 4]
+    assert [member.snapshot for member in of(EnsembleScored, events)[0].members] == [1, 2]
 
 
 def test_an_epochs_figures_are_means_over_its_images() -> None:

@@ -8,6 +8,7 @@ from tests.specs import document
 from trainer import data
 from trainer.data import DataFacts
 from trainer.errors import Mistake, SpecInvalid
+from trainer.layers import Flatten
 from trainer.parsing import parse
 from trainer.validation import Plan, check
 
@@ -55,6 +56,121 @@ def test_a_cosine_that_rises_is_refused() -> None:
     schedule = {"kind": "cosine", "learning_rate": 0.1, "minimum": 0.2}
 
     assert only(schedule=schedule, ensemble={"kind": "none"}).pointer == "/schedule/minimum"
+
+
+def alone(kind: str, **settings: object) -> dict[str, object]:
+    """A schedule with no ensemble, in 20 epochs."""
+    return {
+        "schedule": {"kind": kind, "learning_rate": 0.05, **settings},
+        "ensemble": {"kind": "none"},
+        "epochs": 20,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "code"),
+    [
+        (alone("linear", minimum=0.1), "/schedule/minimum", "above_learning_rate"),
+        (alone("polynomial", minimum=0.1), "/schedule/minimum", "above_learning_rate"),
+        (alone("cosine_restarts", first=5, minimum=0.1), "/schedule/minimum", "above_learning_rate"),
+        (alone("plateau", minimum=0.1), "/schedule/minimum", "above_learning_rate"),
+        (alone("triangular", maximum=0.01, half=2), "/schedule/maximum", "below_learning_rate"),
+        (alone("one_cycle", maximum=0.01), "/schedule/maximum", "below_learning_rate"),
+        (alone("one_cycle", maximum=0.1, minimum=0.2), "/schedule/minimum", "above_maximum"),
+        (alone("multistep", after=[5, 15, 10]), "/schedule/after/2", "not_ascending"),
+        (alone("multistep", after=[5, 5]), "/schedule/after/1", "not_ascending"),
+        (alone("cosine_restarts", first=21), "/schedule/first", "longer_than_training"),
+        (alone("constant", warmup={"epochs": 20}), "/schedule/warmup/epochs", "longer_than_training"),
+        (alone("snapshot_cycles", cycles=2, warmup={"epochs": 30}), "/schedule/warmup/epochs", "longer_than_training"),
+        (alone("snapshot_cycles", cycles=3, warmup={"epochs": 1.5}), "/schedule/warmup/epochs", "not_whole"),
+        (alone("cosine_restarts", first=5, warmup={"epochs": 0.5}), "/schedule/warmup/epochs", "not_whole"),
+        (alone("cosine_restarts", first=18, warmup={"epochs": 3}), "/schedule/first", "longer_than_training"),
+        (
+            {"regularization": {"weight_decay": 0.1, "decoupled_weight_decay": 0.1}},
+            "/regularization/decoupled_weight_decay",
+            "two_decays",
+        ),
+        (
+            {"optimizer": {"kind": "adamw"}, "regularization": {"weight_decay": 0.1}},
+            "/regularization/weight_decay",
+            "two_decays",
+        ),
+        (
+            {"optimizer": {"kind": "adamw"}, "regularization": {"decoupled_weight_decay": 0.1}},
+            "/regularization/decoupled_weight_decay",
+            "two_decays",
+        ),
+    ],
+)
+def test_schedules_and_penalties_that_cannot_be_are_refused(changes: dict[str, object], place: str, code: str) -> None:
+    mistake = only(**changes)
+
+    assert (mistake.pointer, mistake.code) == (place, code)
+
+
+def test_cycles_divide_what_the_warm_up_leaves() -> None:
+    warm = {"epochs": 2}
+    mistake = only(epochs=20, schedule=cycles(4) | {"warmup": warm})
+
+    assert "18 epochs after 2 of warm-up cannot be divided into 4 equal cycles; use 3 or 6 cycles" in mistake.detail
+    assert "or 18 epochs." in mistake.detail
+    assert plan(epochs=18, schedule=cycles(4) | {"warmup": warm}).snapshot_epochs == (6, 10, 14, 18)
+
+
+def restarts(first: int, factor: int = 1) -> dict[str, object]:
+    return {"kind": "cosine_restarts", "learning_rate": 0.05, "first": first, "factor": factor}
+
+
+def test_restarts_give_snapshots_to_an_ensemble() -> None:
+    found = plan(epochs=14, schedule=restarts(2, 2), ensemble={"kind": "snapshots", "last": 3})
+
+    assert found.snapshot_epochs == (2, 6, 14)
+    assert found.warnings == ()
+
+
+def test_more_snapshots_than_restarts_are_refused() -> None:
+    assert (
+        only(epochs=6, schedule=restarts(2, 2), ensemble={"kind": "snapshots", "last": 3}).pointer == "/ensemble/last"
+    )
+
+
+def test_an_ensemble_that_would_end_inside_a_cycle_is_refused_with_the_epochs_that_fit() -> None:
+    mistake = only(epochs=10, schedule=restarts(2, 2))
+
+    assert (mistake.pointer, mistake.code) == ("/epochs", "unfinished_cycle")
+    assert "use 6 or 14 epochs" in mistake.detail
+
+
+def layer_rates(*entries: tuple[str, float]) -> dict[str, object]:
+    return {"kind": "sgd", "layer_rates": [{"layers": layers, "factor": factor} for layers, factor in entries]}
+
+
+def test_a_layer_rate_for_no_layer_is_refused_with_the_names_there_are() -> None:
+    network = {"kind": "convnet", "channels": [4], "batch_norm": {}}
+
+    mistake = only(network=network, optimizer=layer_rates(("conv1", 0.5), ("pool*", 0.1)))
+
+    assert (mistake.pointer, mistake.code) == ("/optimizer/layer_rates/1/layers", "no_such_layer")
+    assert mistake.detail.endswith("There are: conv1, norm1, output.")
+
+
+def test_a_layer_rate_that_never_counts_is_refused() -> None:
+    mistake = only(optimizer=layer_rates(("h*", 0.5), ("hidden1", 0.1)))
+
+    assert (mistake.pointer, mistake.code) == ("/optimizer/layer_rates/1/layers", "shadowed")
+
+
+def test_freezing_every_layer_is_refused() -> None:
+    mistake = only(optimizer=layer_rates(("*", 0)))
+
+    assert (mistake.pointer, mistake.code) == ("/optimizer/layer_rates", "nothing_to_train")
+    assert plan(optimizer=layer_rates(("output", 1), ("*", 0)))
+
+
+def test_a_network_without_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.networks.describe", lambda *_: [Flatten("flatten")])
+
+    assert only(regularization={"max_norm": 1.0}).code == "nothing_to_train"
 
 
 def test_a_batch_larger_than_the_training_split_is_refused() -> None:
@@ -302,6 +418,24 @@ def test_a_sound_spec_has_no_warnings(network: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        alone("linear"),
+        alone("cosine") | {"epochs": 1},
+        alone("cosine_restarts", first=1),
+        alone("one_cycle", maximum=0.1),
+        alone("triangular", maximum=0.1, half=2.5),
+        alone("exponential", k=0.5),
+        alone("constant", warmup={"epochs": 10}),
+        alone("constant", warmup={"epochs": 1, "start": 0.1}, clock="epoch"),
+        alone("constant") | {"optimizer": {"kind": "adamw"}},
+    ],
+)
+def test_a_usual_schedule_has_no_warnings(changes: dict[str, object]) -> None:
+    assert codes(**changes) == []
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (
@@ -362,6 +496,29 @@ def test_a_sound_spec_has_no_warnings(network: dict[str, object]) -> None:
         (
             {"schedule": {"kind": "step", "learning_rate": 0.1, "every": 4}, "ensemble": {"kind": "none"}},
             ("/schedule/every", "never_decays"),
+        ),
+        (alone("multistep", after=[5, 20]), ("/schedule/after/1", "never_decays")),
+        (alone("step", every=15, warmup={"epochs": 5}), ("/schedule/every", "never_decays")),
+        (alone("plateau", patience=20), ("/schedule/patience", "never_decays")),
+        (alone("triangular", maximum=0.1, half=21), ("/schedule/half", "never_peaks")),
+        (alone("cosine_restarts", first=6), ("/epochs", "unfinished_cycle")),
+        (alone("constant", warmup={"epochs": 11}), ("/schedule/warmup/epochs", "long_warmup")),
+        (alone("constant", warmup={"epochs": 1}, clock="epoch"), ("/schedule/warmup/start", "idle_epoch")),
+        (alone("exponential", k=0.8), ("/schedule", "vanishing_rate")),
+        (alone("multistep", after=[3, 6, 9], factor=0.05), ("/schedule", "vanishing_rate")),
+        (alone("polynomial", power=15.0), ("/schedule", "vanishing_rate")),
+        (alone("triangular", maximum=2.0, half=5), ("/schedule/maximum", "large_steps")),
+        (
+            alone("constant") | {"optimizer": {"kind": "adam"}, "schedule": {"kind": "constant", "learning_rate": 0.2}},
+            ("/schedule/learning_rate", "large_steps"),
+        ),
+        (
+            alone("one_cycle", maximum=0.2) | {"optimizer": {"kind": "adamw"}},
+            ("/schedule/maximum", "large_steps"),
+        ),
+        (
+            alone("triangular", maximum=0.5, half=5) | {"regularization": {"decoupled_weight_decay": 3.0}},
+            ("/regularization/decoupled_weight_decay", "large_decay"),
         ),
     ],
 )
