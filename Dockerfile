@@ -1,51 +1,53 @@
-# syntax=docker/dockerfile:1
-# Two images: `api`, without torch, and `worker`, with it.
+# Two images: `api`, without torch, and `worker`, with it. What they share is built once.
 ARG PYTHON_VERSION=3.11
 
-FROM python:${PYTHON_VERSION}-slim AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# An index beside the default one, such as PyTorch's for CPU builds; nothing by default.
+FROM python:${PYTHON_VERSION}-slim AS libraries
+# An index beside the default one, such as PyTorch's for builds without CUDA.
 ARG PIP_EXTRA_INDEX_URL=
 # 1 on a host without internet whose wheels/ folder holds everything.
 ARG PIP_NO_INDEX=
-RUN python -m venv /opt/annealer
-ENV PATH=/opt/annealer/bin:$PATH
+# The environment has no pip of its own: the image's installs into it. Wheels of the wheels/ folder are preferred.
+ENV PIP_PYTHON=/opt/annealer/bin/python PIP_FIND_LINKS=/wheels PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv --without-pip /opt/annealer
 WORKDIR /source
 COPY pyproject.toml constraints.txt ./
-# Wheels from the wheels/ folder are preferred. Dependencies come first: they change less often than the code.
-RUN --mount=type=bind,source=wheels,target=/wheels <<INSTALL
+# Everything but the code, which changes more often.
+RUN --mount=type=bind,source=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip <<INSTALL
 set -eu
-python - <<LIST > /requirements.txt
-import tomllib
-project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-print("setuptools>=77", *project["dependencies"], sep="\n")
-LIST
-pip install --find-links /wheels --constraint constraints.txt --requirement /requirements.txt
+python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+    > /tmp/requirements.txt
+pip install --constraint constraints.txt --requirement /tmp/requirements.txt
 INSTALL
 
-FROM build AS build-api
-COPY . .
-RUN --mount=type=bind,source=wheels,target=/wheels \
-    pip install --find-links /wheels --constraint constraints.txt --no-deps --no-build-isolation .
+FROM libraries AS libraries-with-torch
+RUN --mount=type=bind,source=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint constraints.txt torch
 
-FROM build AS build-worker
-RUN --mount=type=bind,source=wheels,target=/wheels \
-    pip install --find-links /wheels --constraint constraints.txt torch
-COPY . .
-RUN --mount=type=bind,source=wheels,target=/wheels \
-    pip install --find-links /wheels --constraint constraints.txt --no-deps --no-build-isolation .
+FROM libraries AS code
+COPY README.md LICENSE ./
+COPY trainer trainer
+COPY app app
+COPY worker worker
+COPY migrations migrations
+RUN --mount=type=bind,source=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip \
+    pip wheel --no-deps --wheel-dir /dist .
 
 FROM python:${PYTHON_VERSION}-slim AS base
 RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin annealer
 ENV PATH=/opt/annealer/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /home/annealer
-USER annealer
 
 FROM base AS api
-COPY --from=build-api /opt/annealer /opt/annealer
+COPY --from=libraries /opt/annealer /opt/annealer
+RUN --mount=type=bind,from=code,source=/dist,target=/dist \
+    pip --python /opt/annealer/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
+USER annealer
 EXPOSE 8400
-CMD ["uvicorn", "--factory", "app.main:create", "--host", "0.0.0.0", "--port", "8400", "--timeout-graceful-shutdown", "5"]
+CMD ["uvicorn", "--factory", "app.main:create", "--host=0.0.0.0", "--port=8400", "--timeout-graceful-shutdown=5"]
 
 FROM base AS worker
-COPY --from=build-worker /opt/annealer /opt/annealer
+COPY --from=libraries-with-torch /opt/annealer /opt/annealer
+RUN --mount=type=bind,from=code,source=/dist,target=/dist \
+    pip --python /opt/annealer/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
+USER annealer
 CMD ["python", "-m", "worker"]
