@@ -2,6 +2,8 @@
 
 Steps and epochs are counted from 1 over the whole training: an event with `step=31` tells of the state after
 the 31st update. Losses are mean cross-entropy in nats, accuracies are shares in [0, 1], times are seconds.
+Training losses are those that were minimised, with mixed and smoothed targets where the spec asks for them; training
+accuracy is against the labels, in a mixed batch those of the images that dominate.
 Tensors in events are copies in host memory that training no longer touches.
 """
 

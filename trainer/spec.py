@@ -28,6 +28,41 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class WhiteningPart(Part):
+    """Turns and stretches centred and scaled images so that their covariance over the training split is the identity.
+
+    With the covariance's eigenvectors as columns of `U` and its eigenvalues `L`, in falling order, an image, read as
+    one vector, becomes `W (x - mean) / std`. Directions whose variance is not far above epsilon stay short of 1, and
+    those without any variance stay at 0 over the training split (cs231n notes 2).
+    """
+
+    epsilon: float = Field(
+        default=1.0e-5,
+        gt=0,
+        le=1_000,
+        description="Added to each variance of the centred and scaled images before its root is taken. Small values "
+        "whiten fully and amplify noise up to 1 / sqrt(epsilon) times; 0.1 is usual where images are few.",
+    )
+
+
+class ZcaWhitening(WhiteningPart):
+    """`W = U diag(1 / sqrt(L + epsilon)) Uᵀ`: of all whitened images those closest to the images; still pictures."""
+
+    kind: Literal["zca"]
+
+
+class PcaWhitening(WhiteningPart):
+    """`W = diag(1 / sqrt(L + epsilon)) Uᵀ`: components, the one of most variance first, in the shape of the image.
+
+    Neighbours are no longer neighbours. Each eigenvector's entry of largest magnitude is positive.
+    """
+
+    kind: Literal["pca"]
+
+
+Whitening = Annotated[ZcaWhitening | PcaWhitening, Field(discriminator="kind")]
+
+
 class Preprocessing(Part):
     """Applied to every image, with statistics of the training split only (Krizhevsky 2012)."""
 
@@ -38,6 +73,10 @@ class Preprocessing(Part):
     scale: bool = Field(
         default=True,
         description="Divide each channel by its standard deviation over the training split.",
+    )
+    whitening: Whitening | None = Field(
+        default=None,
+        description="Done last, for small images; needs `centre: per_pixel`. Left out: none.",
     )
 
 
@@ -55,7 +94,69 @@ class HorizontalFlip(Part):
     probability: float = Field(default=0.5, ge=0, le=1, description="Chance that an image is mirrored.")
 
 
-Augmentation = Annotated[RandomCrop | HorizontalFlip, Field(discriminator="kind")]
+class ColorJitter(Part):
+    """Change each image's brightness, contrast, saturation and hue, in this order, then cut what leaves 0..255.
+
+    With `u` drawn evenly from [-1, 1) for each image and strength, and `x` an image's values:
+    brightness: `x = f * x`; contrast: `x = f * x + (1 - f) * m`, with `m` the mean of all values of the image;
+    saturation: `x = f * x + (1 - f) * g`, with `g = 0.299 R + 0.587 G + 0.114 B` of each pixel (ITU-R BT.601); each
+    with its own `f = 1 + strength * u`. Hue: each colour is rotated about the grey axis R = G = B by `strength * u`
+    turns, of which one third takes red to green. Nothing is rounded.
+    """
+
+    kind: Literal["color_jitter"]
+    brightness: float = Field(default=0.0, ge=0, le=1, description="Largest change of the factor from 1; 0: none.")
+    contrast: float = Field(default=0.0, ge=0, le=1, description="Largest change of the factor from 1; 0: none.")
+    saturation: float = Field(
+        default=0.0, ge=0, le=1, description="Largest change of the factor from 1, for RGB images; 0: none."
+    )
+    hue: float = Field(default=0.0, ge=0, le=0.5, description="Largest rotation, in turns, for RGB images; 0: none.")
+
+
+class PcaLighting(Part):
+    """Add `[p1, p2, p3] [a1 l1, a2 l2, a3 l3]ᵀ` to every pixel of an RGB image (Krizhevsky 2012).
+
+    `p` and `l` are the eigenvectors and eigenvalues of the covariance of the training split's pixels, with values
+    from 0 to 1; the sum, times 255, is added to values from 0 to 255, which it may leave. Each image draws its own
+    three `a` from a normal distribution with mean 0.
+    """
+
+    kind: Literal["pca_lighting"]
+    std: float = Field(default=0.1, gt=0, le=10, description="Standard deviation of each `a`.")
+
+
+class Cutout(Part):
+    """Blank a square around a pixel drawn evenly from the image, cut at the border (DeVries and Taylor 2017).
+
+    Around pixel `c` it takes rows, and columns, from `c - size // 2` to `c - size // 2 + size - 1`.
+    """
+
+    kind: Literal["cutout"]
+    size: int = Field(ge=1, le=4_096, description="Side of the square, in pixels.")
+    fill: Literal["mean", "black"] = Field(
+        default="mean",
+        description="`mean`: each channel's mean over the training split, rounded to a whole number, as in the paper; "
+        "`black`: 0.",
+    )
+
+
+class Mixup(Part):
+    """Train on `s * x + (1 - s) * x'` with the same mixture of the two images' targets (Zhang 2018).
+
+    The partners `x'` are the batch in another order. One `s` is drawn for each batch, as in the paper's code: the
+    larger of `b` and `1 - b` for a `b` from Beta(alpha, alpha), which leaves the pairs as they are and makes `x` the
+    one that dominates. Comes last, so that each of a pair has been changed on its own. Training accuracy is
+    against the labels of `x`.
+    """
+
+    kind: Literal["mixup"]
+    alpha: float = Field(
+        default=0.2, ge=0.01, le=100, description="Both parameters of the Beta distribution: small mixes little."
+    )
+
+
+ImageChange = RandomCrop | HorizontalFlip | ColorJitter | PcaLighting | Cutout
+Augmentation = Annotated[ImageChange | Mixup, Field(discriminator="kind")]
 
 
 class ConstantInitialization(Part):
@@ -588,6 +689,25 @@ class GradientClipping(Part):
     norm: float = Field(gt=0, le=1_000_000, description="Largest norm of the gradient.")
 
 
+class CrossEntropy(Part):
+    """`-sum_k y_k log p_k` in nats, averaged over the batch, for targets `y` and predicted distributions `p`.
+
+    Validation is always scored against the labels themselves.
+    """
+
+    kind: Literal["cross_entropy"]
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="`e` in `y = (1 - e) * target + e / K`, with K classes (Szegedy 2016). The training loss that is "
+        "reported is the smoothed one.",
+    )
+
+
+Loss = Annotated[CrossEntropy, Field(discriminator="kind")]
+
+
 class Regularization(Part):
     """What keeps weights and gradients small."""
 
@@ -840,11 +960,12 @@ class TrainingSpec(Part):
         default=Preprocessing(), description="What is done to every image, in training and after."
     )
     augmentation: tuple[Augmentation, ...] = Field(
-        default=(), max_length=16, description="Random changes of training images, applied in this order."
+        default=(), max_length=16, description="Random changes of training images only, applied in this order."
     )
     network: Network = Field(description="The architecture.")
     optimizer: Optimizer = Field(default=Sgd(kind="sgd"), description="How weights are updated.")
     schedule: Schedule = Field(description="The learning rate over the training.")
+    loss: Loss = Field(default=CrossEntropy(kind="cross_entropy"), description="What is minimised, beside penalties.")
     regularization: Regularization = Field(default=Regularization(), description="What keeps weights small.")
     batch_size: int = Field(default=128, ge=1, le=65_536, description="Images in a step.")
     last_batch: Literal["keep", "drop"] = Field(

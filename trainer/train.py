@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer import build, checkpoint, dropout, inspect, networks, preprocess, snapshot
-from trainer.augment import augment
+from trainer.augment import Augment
 from trainer.batches import Batches
 from trainer.data import DataSet
 from trainer.device import describe, deterministic
@@ -133,6 +133,7 @@ class Training:
             drop_last=self.spec.last_batch == "drop",
         )
         self.batch_sizes = self.batches.sizes()
+        self.augment = Augment(self.spec.augmentation, data.train.images, len(data.classes), device, self.spec.seed)
         self.losses = torch.zeros(plan.steps_per_epoch, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.validation_images = torch.tensor(data.validation.images, device=device)
@@ -276,8 +277,9 @@ class Training:
         """One update: augment, forward, loss, backward, step."""
         seed, step = self.spec.seed, self.step + 1
         dropout.reseed(self.model, self.device, seed, step)
-        logits = self.model(augment(images, self.spec.augmentation, seed, step))
-        loss = functional.cross_entropy(logits, labels)
+        changed, targets = self.augment(images, labels, step)
+        logits = self.model(changed)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=self.spec.loss.label_smoothing)
         self.updates.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.updates.step(self._rate(self.done))

@@ -136,6 +136,7 @@ def test_validate_shows_spec_layers_and_curve(annealer: Run, spec_file: SpecFile
     assert '"batch_size": 128' in done.stdout
     assert "hidden1" in done.stdout
     assert "12,544" in done.stdout
+    assert "MiB in a training step: weights 0.0, gradients 0.0, optimizer 0.0, activations 0.4." in done.stdout
     assert "▲ 2 snapshots" in done.stdout
     curve = [line for line in done.stdout.splitlines() if "█" in line]
     assert len(curve) == 6

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from tests.specs import dataset, spec
 from trainer import checkpoint, data, snapshot
+from trainer.augment import mixup_share
+from trainer.batches import Batches
+from trainer.data import DataSet, Split
 from trainer.device import choose
 from trainer.errors import CheckpointDamaged, Diverged, SpecInvalid
 from trainer.evaluate import log_probabilities, scores
@@ -28,6 +31,8 @@ from trainer.events import (
     TrainingStarted,
     TrainingStopped,
 )
+from trainer.initialize import draw
+from trainer.randomness import generator
 from trainer.schedule import boundary_rates, learning_rate
 from trainer.spec import TrainingSpec
 from trainer.train import Resume, train
@@ -35,6 +40,7 @@ from trainer.train import Resume, train
 E = TypeVar("E", bound=Event)
 
 TINY = dataset()
+COLOUR = dataset(shape=(3, 8, 8))
 
 GRID = [
     {},
@@ -90,6 +96,9 @@ GRID = [
         "schedule": {"kind": "one_cycle", "learning_rate": 0.01, "maximum": 0.1, "warmup": {"epochs": 0.5}},
         "ensemble": {"kind": "none"},
     },
+    {"preprocessing": {"centre": "per_pixel", "whitening": {"kind": "zca", "epsilon": 0.1}}},
+    {"augmentation": [{"kind": "color_jitter", "brightness": 0.4, "contrast": 0.4}, {"kind": "cutout", "size": 4}]},
+    {"augmentation": [{"kind": "mixup"}], "loss": {"kind": "cross_entropy", "label_smoothing": 0.1}},
 ]
 
 SCHEDULES: list[dict[str, Any]] = [
@@ -106,15 +115,25 @@ SCHEDULES: list[dict[str, Any]] = [
     {"kind": "triangular", "maximum": 0.1, "half": 0.75},
     {"kind": "one_cycle", "maximum": 0.1},
 ]
+COLOURFUL = {
+    "augmentation": [
+        {"kind": "pca_lighting"},
+        {"kind": "horizontal_flip"},
+        {"kind": "color_jitter", "saturation": 0.5, "hue": 0.1},
+        {"kind": "cutout", "size": 3},
+        {"kind": "mixup"},
+    ],
+    "preprocessing": {"centre": "per_pixel", "whitening": {"kind": "pca", "epsilon": 0.1}},
+}
 
 
 def tiny(**changes: Any) -> TrainingSpec:
     return spec(**{"batch_size": 16, **changes})
 
 
-def run(chosen: TrainingSpec, *, resume: Resume | None = None, **options: Any) -> list[Event]:
+def run(chosen: TrainingSpec, *, data: DataSet = TINY, resume: Resume | None = None, **options: Any) -> list[Event]:
     options = {"report_seconds": 1e9, "checkpoint_seconds": 1e9, **options}
-    return list(train(chosen, TINY, device=torch.device("cpu"), resume=resume, **options))
+    return list(train(chosen, data, device=torch.device("cpu"), resume=resume, **options))
 
 
 def of(kind: type[E], events: Sequence[Event]) -> list[E]:
@@ -282,6 +301,59 @@ def test_without_an_ensemble_one_snapshot_is_taken_and_nothing_scored() -> None:
     assert of(EnsembleScored, events) == []
 
 
+@pytest.mark.parametrize(
+    ("alpha", "smoothing"), [(None, 0.0), (None, 0.2), (1.0, 0.0), (1.0, 0.2)], ids=["plain", "smooth", "mixed", "both"]
+)
+def test_one_step_of_a_linear_classifier_is_the_update_worked_out_by_hand(
+    alpha: float | None, smoothing: float
+) -> None:
+    changes = {
+        "network": {"kind": "mlp", "hidden": []},
+        "augmentation": [{"kind": "mixup", "alpha": alpha}] if alpha else [],
+        "loss": {"kind": "cross_entropy", "label_smoothing": smoothing},
+        "optimizer": {"kind": "sgd", "momentum": {"form": "none"}},
+        "schedule": {"kind": "constant", "learning_rate": 0.05},
+        "ensemble": {"kind": "none"},
+        **{"epochs": 1, "batch_size": 16, "last_batch": "drop"},
+    }
+    chosen, small = tiny(**changes), replace(TINY, train=Split(TINY.train.images[:16], TINY.train.labels[:16]))
+    weights = draw(chosen.network.initialization, torch.Size((4, 64)), generator("cpu", 0, "initialize", 0)).double()
+    ((images, labels),) = Batches(small.train, 16, torch.device("cpu"), 0, drop_last=True).epoch(1)
+    partners = torch.randperm(16, generator=generator("cpu", 0, "augmentation", 0, 1))
+    share = mixup_share(alpha, 0, 1) if alpha else 1.0
+    x = share * images.double() + (1 - share) * images[partners].double()
+    x = ((x - images.double().mean()) / images.double().std(correction=0)).flatten(1)
+    y = torch.zeros(16, 4, dtype=torch.float64)
+    for row, (label, partner) in enumerate(zip(labels.tolist(), labels[partners].tolist(), strict=True)):
+        y[row] += smoothing / 4
+        y[row, label] += (1 - smoothing) * share
+        y[row, partner] += (1 - smoothing) * (1 - share)
+    logits = x @ weights.T
+    p = logits.exp() / logits.exp().sum(1, keepdim=True)
+
+    events = run(chosen, data=small)
+
+    (epoch,), (taken,) = of(EpochFinished, events), of(SnapshotTaken, events)
+    assert epoch.train_loss == pytest.approx(float(-(y * p.log()).sum() / 16), rel=1e-5)
+    assert epoch.train_accuracy == float((logits.argmax(1) == labels).double().mean())
+    assert torch.allclose(
+        taken.weights["output.weight"].double(), weights - 0.05 * (p - y).T @ x / 16, rtol=0, atol=1e-6
+    )
+    assert torch.allclose(taken.weights["output.bias"].double(), -0.05 * (p - y).mean(0), rtol=0, atol=1e-6)
+
+
+def test_validation_images_are_never_augmented(tmp_path: Path) -> None:
+    chosen = tiny(loss={"kind": "cross_entropy", "label_smoothing": 0.3}, **COLOURFUL)
+    events = run(chosen, data=COLOUR)
+
+    for taken, epoch in zip(of(SnapshotTaken, events), of(EpochFinished, events)[1::2], strict=True):
+        snapshot.write(tmp_path / "file", taken.weights, taken.provenance)
+        model, _ = snapshot.load(tmp_path / "file")
+        plain = log_probabilities(model, torch.tensor(COLOUR.validation.images))
+        assert taken.scores == scores(plain, torch.tensor(COLOUR.validation.labels))
+        assert taken.scores.negative_log_likelihood == epoch.validation_loss
+
+
 def test_hidden_units_of_equal_weights_stay_identical() -> None:
     network = {"kind": "mlp", "hidden": [6], "initialization": {"kind": "constant"}}
     events = run(tiny(network=network))
@@ -318,6 +390,15 @@ def test_a_training_that_was_stopped_anywhere_ends_with_the_same_bits(changes: d
         assert results(first) + results(run(chosen, resume=going_on)) == whole, stop_after
 
 
+def test_a_training_on_colour_images_that_was_stopped_ends_with_the_same_bits(tmp_path: Path) -> None:
+    chosen = tiny(**COLOURFUL)
+    whole = results(run(chosen, data=COLOUR))
+
+    for stop_after in (1, 4, 8):
+        first, going_on = stopped(chosen, stop_after, tmp_path, COLOUR)
+        assert results(first) + results(run(chosen, data=COLOUR, resume=going_on)) == whole, stop_after
+
+
 @pytest.mark.parametrize("changes", GRID[:2])
 def test_a_training_goes_on_from_any_checkpoint_to_the_same_bits(changes: dict[str, Any], tmp_path: Path) -> None:
     chosen = tiny(**changes)
@@ -332,7 +413,7 @@ def test_a_training_goes_on_from_any_checkpoint_to_the_same_bits(changes: dict[s
             assert results(before) + results(run(chosen, resume=going_on)) == whole, event.step
 
 
-def stopped(chosen: TrainingSpec, after: int, folder: Path) -> tuple[list[Event], Resume]:
+def stopped(chosen: TrainingSpec, after: int, folder: Path, data: DataSet = TINY) -> tuple[list[Event], Resume]:
     """A training asked to stop after so many steps, and what it goes on from."""
     asked = 0
 
@@ -341,7 +422,7 @@ def stopped(chosen: TrainingSpec, after: int, folder: Path) -> tuple[list[Event]
         asked += 1
         return asked > after
 
-    events = run(chosen, stop=stop)
+    events = run(chosen, data=data, stop=stop)
     return events, saved(of(CheckpointReady, events)[-1], events, folder)
 
 

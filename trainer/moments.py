@@ -1,0 +1,66 @@
+"""Means and covariances of images, from sums that do not depend on the order of addition.
+
+Values are whole numbers up to 255. Sums of their products stay whole numbers far below 2^53, which float64
+holds exactly, however many threads a matrix product is cut into.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data import Images
+
+CHUNK = 4096
+
+Array = NDArray[np.float64]
+
+
+def sums(images: Images) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sum and sum of squares over images (N, C, H, W), of each pixel (C, H, W)."""
+    totals = np.zeros(images.shape[1:], np.int64)
+    squares = np.zeros(images.shape[1:], np.int64)
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK].astype(np.int64)
+        totals += chunk.sum(axis=0)
+        squares += np.square(chunk).sum(axis=0)
+    return totals, squares
+
+
+def image_covariance(images: Images) -> Array:
+    """Covariance (D, D) of images (N, C, H, W) as vectors of D = C·H·W values."""
+    return _covariance(chunk.reshape(len(chunk), -1) for chunk in _chunks(images))
+
+
+def colour_covariance(images: Images) -> Array:
+    """Covariance (C, C) of the colours of all pixels of images (N, C, H, W)."""
+    return _covariance(np.moveaxis(chunk, 1, -1).reshape(-1, images.shape[1]) for chunk in _chunks(images))
+
+
+def principal_axes(covariance: Array) -> tuple[Array, Array]:
+    """Variances (D,), in falling order and none below 0, and their directions, the columns of (D, D).
+
+    Each direction's entry of largest magnitude, the first of such, is positive: the sign is no accident of the
+    algorithm.
+    """
+    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
+    largest = np.abs(axes).argmax(axis=0)
+    return variances, axes * np.sign(axes[largest, np.arange(len(axes))])
+
+
+def _chunks(images: Images) -> Iterator[Images]:
+    return (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
+
+
+def _covariance(chunks: Iterable[Images]) -> Array:
+    """Covariance (D, D) of the rows of all chunks (n, D)."""
+    count, totals, products = 0, np.zeros(()), np.zeros(())
+    for chunk in chunks:
+        values = chunk.astype(np.float64)
+        count += len(values)
+        totals = totals + values.sum(axis=0)
+        products = products + values.T @ values
+    mean = totals / count
+    covariance: Array = products / count - np.outer(mean, mean)
+    return covariance
