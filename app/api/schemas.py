@@ -31,7 +31,9 @@ class EpochView(View):
 
     epoch: int = Field(description="Counted from 1.")
     step: int = Field(description="Steps done over the whole training.")
-    train_loss: float = Field(description="Mean cross-entropy of the epoch's batches, in nats.")
+    train_loss: float = Field(
+        description="Mean cross-entropy of the epoch's batches, as they were trained on, in nats."
+    )
     train_accuracy: Share = Field(description="Of the epoch's augmented batches, as they were trained on.")
     validation_loss: float = Field(description="Mean negative log-likelihood, in nats.")
     validation_accuracy: Share
