@@ -65,7 +65,7 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
             yield url
         return
     with (
-        servers.postgresql(folder / "postgresql") as server,
+        servers.postgresql() as server,
         servers.Template(kind, folder, server).copy(folder) as url,
     ):
         yield url

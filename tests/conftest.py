@@ -23,9 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_url() -> Iterator[str]:
     """A PostgreSQL server."""
-    with servers.postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+    with servers.postgresql() as url:
         yield url
 
 

