@@ -1,8 +1,12 @@
 """Servers and databases that tests share, each started once a session."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# Before torch is imported: networks here are so small that several threads only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from sqlalchemy import Engine
