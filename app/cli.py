@@ -78,17 +78,19 @@ def demo(
     console.print(f"Starting the API, a broker and a worker in {folder}/ …", highlight=False)
     with System(folder, free_port()) as system, Client(system.url) as client:
         job = client.submit(document.value)
-        console.print(f"Submitted {spec} as {job.id}.", highlight=False)
+        console.print(f"Submitted {spec} as {job.id}.", highlight=False, soft_wrap=True)
         job = screen.follow(console, client, job.id)
         console.print(screen.job_summary(job))
         if job.spec["ensemble"]["kind"] != "none" and job.status == "succeeded":
             console.print(screen.ensemble_table(client.ensemble(job.id)))
     program = _program()
-    typer.echo(f"Files: {folder}/ (database, weights, logs). Documentation of the API: /docs of a running server.")
-    typer.echo("Next:")
-    typer.echo(f"  {program} up --data {folder}   # serve it: http://127.0.0.1:8400, documentation at /docs")
-    typer.echo(f"  {program} snapshots {job.id} --download snapshots   # in another terminal: the weights")
-    typer.echo(f"  {program} validate {spec}   # what a spec will do, before anything runs")
+    typer.echo(f"Everything is in {folder}/: the database with the weights, and logs.")
+    typer.echo("\nServe it, at http://127.0.0.1:8400 with the documentation at /docs:")
+    typer.echo(f"    {program} up --data {folder}")
+    typer.echo("Then, in another terminal, download the weights:")
+    typer.echo(f"    {program} snapshots {job.id} --download snapshots")
+    typer.echo("See what a spec will do before anything runs:")
+    typer.echo(f"    {program} validate {spec}")
     raise typer.Exit(_exit_code(job.status))
 
 

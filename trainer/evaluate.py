@@ -30,5 +30,5 @@ def scores(log_probabilities: Tensor, labels: Tensor) -> Scores:
     """Accuracy, error and mean negative log-likelihood in nats, of (N, K) against (N,)."""
     correct = int((log_probabilities.argmax(1) == labels).sum())
     likelihood = log_probabilities.gather(1, labels[:, None]).mean()
-    accuracy = correct / len(labels)
-    return Scores(accuracy, 1 - accuracy, -float(likelihood))
+    count = len(labels)
+    return Scores(correct / count, (count - correct) / count, -float(likelihood))
