@@ -8,12 +8,15 @@ with it; what one field demands of another, and of the data set, is checked in `
 import json
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from math import ceil
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 LARGEST_EXACT_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader, a browser's included, keeps exact."""
+
+USUAL_INSPECTIONS = 20
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Channels = Annotated[int, Field(ge=1, le=8_192)]
@@ -919,7 +922,12 @@ Ensemble = Annotated[NoEnsemble | SnapshotEnsemble, Field(discriminator="kind")]
 class Inspection(Part):
     """Statistics of each layer: outputs, gradients, dead units, update sizes. Always taken at initialisation."""
 
-    every: int = Field(default=1, ge=0, le=10_000, description="Epochs between two inspections; 0 for none.")
+    every: int | None = Field(
+        default=None,
+        ge=0,
+        le=10_000,
+        description="Epochs between two inspections, 0 for none; left out: as many as make at most twenty inspections.",
+    )
     epochs: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
         default=(), max_length=1_000, description="Epochs to inspect after, beside those of `every`."
     )
@@ -928,6 +936,11 @@ class Inspection(Part):
         description="What follows when the layers start badly (vanishing, exploding, dead, saturated or equal "
         "units): a warning among the job's events, the end of the job, or nothing.",
     )
+
+    def comes_after(self, epoch: int, epochs: int) -> bool:
+        """Whether the layers are inspected after an epoch of a training of `epochs`."""
+        every = ceil(epochs / USUAL_INSPECTIONS) if self.every is None else self.every
+        return epoch in self.epochs or (every > 0 and epoch % every == 0)
 
 
 LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]

@@ -319,8 +319,7 @@ class Training:
         return found
 
     def _is_inspected(self, epoch: int) -> bool:
-        chosen = self.spec.inspection
-        return epoch in chosen.epochs or (chosen.every > 0 and epoch % chosen.every == 0)
+        return self.spec.inspection.comes_after(epoch, self.spec.epochs)
 
     def _inspect(self, count: int) -> LayersInspected:
         """The layers on the first `count` images of the training split, as they are."""

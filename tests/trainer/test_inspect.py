@@ -11,6 +11,7 @@ from tests.specs import dataset, spec
 from trainer import data, document
 from trainer.events import HISTOGRAM_EDGES, EpochFinished, LayersInspected, LayerStatistics
 from trainer.inspect import copy_weights, dead, distribution, inspect, saturated, symmetric
+from trainer.spec import Inspection
 from trainer.train import Training, train
 from trainer.validation import check
 
@@ -150,6 +151,15 @@ def test_inspections_come_at_the_start_and_after_the_epochs_asked_for(chosen: An
     ratios = [event.layers[0].update_ratio for event in inspected]
     assert ratios[0] is None
     assert all(ratio is not None and ratio > 0 for ratio in ratios[1:])
+
+
+def test_a_long_training_is_inspected_twenty_times_unless_it_says_otherwise() -> None:
+    def count(length: int, **chosen: Any) -> int:
+        inspection = Inspection(**chosen)
+        return sum(inspection.comes_after(epoch, length) for epoch in range(1, length + 1))
+
+    assert [count(length) for length in (1, 20, 21, 200, 201)] == [1, 20, 10, 20, 18]
+    assert (count(200, every=1), count(200, every=0), count(200, every=0, epochs=(7, 9))) == (200, 0, 2)
 
 
 def test_inspecting_leaves_the_training_as_it_is() -> None:
