@@ -5,12 +5,18 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from trainer.errors import DeviceUnavailable
+from trainer.spec import Execution
+
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "sve_bf16")
+"""Of x86 and ARM processors. Without them oneDNN goes through float32."""
+
+FIRST_WITH_TENSOR_CORES = (7, 0)
 
 
 def choose(wanted: str) -> torch.device:
@@ -21,8 +27,24 @@ def choose(wanted: str) -> torch.device:
     return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
 
 
-def describe(device: torch.device) -> dict[str, str]:
-    """What the bits of a result depend on beside the spec and the data."""
+def computes_in(device: torch.device, precision: Literal["bfloat16", "float16"]) -> bool:
+    """Whether the hardware has arithmetic in this precision that is quicker than in float32."""
+    if device.type == "cuda":
+        if precision == "bfloat16":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return torch.cuda.get_device_capability(device) >= FIRST_WITH_TENSOR_CORES
+    if precision == "float16":
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    instructions = torch.cpu.get_capabilities()
+    has_any = any(instructions.get(name) for name in BFLOAT16_INSTRUCTIONS)
+    return has_any and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def describe(device: torch.device, execution: Execution, memory_format: str) -> dict[str, str]:
+    """What the bits of a result depend on beside the data, the network and its updates.
+
+    `memory_format` is the one in use.
+    """
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -35,23 +57,31 @@ def describe(device: torch.device) -> dict[str, str]:
         "numpy": np.__version__,
         "device": name,
         "threads": str(torch.get_num_threads()),
+        "precision": execution.precision,
+        "memory_format": memory_format,
+        "compile": str(execution.compile).lower(),
+        "deterministic": str(execution.deterministic).lower(),
     }
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Let torch use only algorithms that give the same bits each time; what was set before is set again after."""
-    # cuBLAS reads this once, when the first handle is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+def algorithms(*, deterministic: bool) -> Iterator[None]:
+    """Let torch use only algorithms that give the same bits each time, or any, and cuDNN try out which is quickest.
+
+    What was set before is set again after.
+    """
+    if deterministic:
+        # cuBLAS reads this once, when the first handle is made.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     mode_before = torch.get_deterministic_debug_mode()
     filling: Any = torch.utils.deterministic
     was_filling = filling.fill_uninitialized_memory
     was_benchmarking = torch.backends.cudnn.benchmark
     # As torch.use_deterministic_algorithms does, without its import of the compiler, which takes a second.
-    torch.set_deterministic_debug_mode("error")
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     # Filling finds reads of unwritten memory, at the cost of a write of every new tensor.
     filling.fill_uninitialized_memory = False
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = not deterministic
     try:
         yield
     finally:

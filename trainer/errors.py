@@ -4,6 +4,7 @@ TrainerError
 ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
 ├── DataInvalid      the data set cannot be read or does not fit the spec
 ├── DeviceUnavailable  the device that the spec asks for is not here
+├── ExecutionUnavailable  the precision or compiler that the spec asks for cannot be had here
 ├── LintRefused      the network starts badly, and the spec refuses that
 ├── Diverged         the loss is no longer a finite number
 └── CheckpointDamaged  a checkpoint cannot be read, or belongs to another spec or data set
@@ -56,6 +57,14 @@ class DataInvalid(TrainerError):
 
 class DeviceUnavailable(TrainerError):
     """The device that the spec asks for is not on this machine."""
+
+
+class ExecutionUnavailable(TrainerError):
+    """What the spec's `execution` asks for cannot be had on this device or machine."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class LintRefused(TrainerError):

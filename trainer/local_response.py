@@ -20,6 +20,8 @@ class LocalResponseNorm(nn.Module):
         self.k = k
 
     def forward(self, units: Tensor) -> Tensor:
+        # The squares of half-precision units may be too large for it.
+        units = units.to(torch.promote_types(units.dtype, torch.float32))
         channels = units.shape[1]
         before = self.size // 2
         padding = (0, 0, 0, 0, before, self.size - 1 - before)

@@ -10,13 +10,16 @@ from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, S
 BYTES = 4
 """Of a float32."""
 
+PRECISION_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Of a value in what a step computes in."""
+
 
 @dataclass(frozen=True)
 class Memory:
     """Bytes on the device in the midst of a training step, estimated.
 
-    `activations` is what a full batch keeps until the backward pass. The data set, the libraries' own work space
-    and the framework itself come on top.
+    `activations` is what a full batch keeps until the backward pass. In half precision `weights` counts the rounded
+    copies too. The data set, the libraries' own work space and the framework itself come on top.
     """
 
     weights: int
@@ -27,12 +30,14 @@ class Memory:
 
 def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     """For batches of the spec's size through the layers of `rows`."""
-    weights = BYTES * sum(row.weights + row.biases for row in rows)
+    parameters = sum(row.weights + row.biases for row in rows)
+    of_a_value = PRECISION_BYTES[spec.execution.precision]
+    copies = of_a_value * parameters if of_a_value < BYTES else 0
     return Memory(
-        weights=weights,
-        gradients=weights,
-        optimizer=weights * state_tensors(spec.optimizer),
-        activations=BYTES * spec.batch_size * sum(row.activations for row in rows),
+        weights=BYTES * parameters + copies,
+        gradients=BYTES * parameters,
+        optimizer=BYTES * parameters * state_tensors(spec.optimizer),
+        activations=of_a_value * spec.batch_size * sum(row.activations for row in rows),
     )
 
 

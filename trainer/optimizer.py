@@ -50,6 +50,11 @@ class Updates:
         self._groups = list(_groups(self._parameters, spec, regularization))
         self._optimizer = _torch_optimizer(spec, self._groups, regularization.weight_decay)
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """torch's groups of parameters: all that a gradient scaler asks of an optimizer, beside `step`."""
+        return self._optimizer.param_groups
+
     def zero_grad(self) -> None:
         """Forget the gradients of the last step."""
         self._optimizer.zero_grad()

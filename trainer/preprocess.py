@@ -40,7 +40,9 @@ class Whiten(Standardize):
 
     def forward(self, images: Tensor) -> Tensor:
         standard = super().forward(images)
-        return (standard.flatten(1) @ self.matrix.T).view(standard.shape)
+        # In float32 under autocast too: small variances are stretched many times.
+        with torch.autocast(images.device.type, enabled=False):
+            return (standard.flatten(1) @ self.matrix.T).view(standard.shape)
 
 
 def blank(preprocessing: Preprocessing, shape: tuple[int, int, int]) -> Standardize:

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import build, checkpoint, dropout, inspect, networks, preprocess, snapshot
+from trainer import build, checkpoint, dropout, execution, inspect, networks, preprocess, snapshot
 from trainer.augment import Augment
 from trainer.batches import Batches
 from trainer.data import DataSet
-from trainer.device import describe, deterministic
+from trainer.device import algorithms, describe
 from trainer.ensemble import average
 from trainer.errors import CheckpointDamaged, Diverged, LintRefused
 from trainer.evaluate import log_probabilities, scores
@@ -78,11 +78,12 @@ def train(
 
     A checkpoint comes with each epoch and every `checkpoint_seconds` inside one. Once `stop()` is true the step
     in hand is finished, a checkpoint made, and `TrainingStopped` is the last event. Torch is set to deterministic
-    algorithms while the iterator runs. Raises `SpecInvalid`, `CheckpointDamaged` or `Diverged`.
+    algorithms, or to any, while the iterator runs. Raises `SpecInvalid`, `ExecutionUnavailable`, `CheckpointDamaged`
+    or `Diverged`.
     """
     plan = check(spec, data.facts)
     pace = Pace(checkpoint_seconds, report_seconds, stop)
-    with deterministic():
+    with algorithms(deterministic=spec.execution.deterministic):
         yield PhaseStarted("loading_data")
         training = Training(plan, data, device)
         if resume:
@@ -122,9 +123,6 @@ class Training:
         self.done = 0
         self.has_reported = False
         self.stopped = False
-        self.model = self._model()
-        self.updates = Updates(self.model, self.spec.optimizer, self.spec.regularization)
-        self.observed = Observed()
         self.batches = Batches(
             data.train,
             self.spec.batch_size,
@@ -133,6 +131,12 @@ class Training:
             drop_last=self.spec.last_batch == "drop",
         )
         self.batch_sizes = self.batches.sizes()
+        self.model = self._model()
+        self.memory_format = self._memory_format()
+        self.model.to(memory_format=execution.FORMATS[self.memory_format])  # type: ignore[call-overload]
+        self.executor = execution.Executor(self.model, self.spec.execution, device, self.spec.batch_size)
+        self.updates = Updates(self.model, self.spec.optimizer, self.spec.regularization)
+        self.observed = Observed()
         self.augment = Augment(self.spec.augmentation, data.train.images, len(data.classes), device, self.spec.seed)
         self.losses = torch.zeros(plan.steps_per_epoch, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
@@ -154,7 +158,7 @@ class Training:
             epochs=self.spec.epochs,
             steps_per_epoch=self.plan.steps_per_epoch,
             first_step=self.step + 1,
-            environment=describe(self.device),
+            environment=self._environment(),
         )
 
     def first_look(self) -> Iterator[Event]:
@@ -230,6 +234,7 @@ class Training:
             self.model.load_state_dict(_under(MODEL, tensors))
             self.updates.restore(_under(UPDATES, tensors))
             self.observed = Observed(**facts["observed"])
+            self.executor.restore(facts["executor"])
             losses = tensors[LOSSES]
             self.losses[: len(losses)] = losses
             self.correct.copy_(tensors[CORRECT])
@@ -245,11 +250,11 @@ class Training:
         fitted = preprocess.fitted(self.spec.preprocessing, self.data.train.images)
         model = build.build(layers, self.data.facts.shape, fitted)
         initialize(model, self.spec.network.initialization, self.spec.seed)
-        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-        # Convolutions are quicker with channels last, on CPUs and on tensor cores.
-        if convolves:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.to(self.device)
+
+    def _memory_format(self) -> execution.MemoryFormat:
+        images, labels = self.batches.first(self.spec.batch_size)
+        return execution.memory_format(self.model, self.spec.execution, self.device, images, labels)
 
     def _steps(self, pace: Pace) -> Iterator[Event]:
         """Train to the end of the epoch. No value is read from the device but for a report."""
@@ -278,11 +283,11 @@ class Training:
         seed, step = self.spec.seed, self.step + 1
         dropout.reseed(self.model, self.device, seed, step)
         changed, targets = self.augment(images, labels, step)
-        logits = self.model(changed)
+        logits = self.executor.logits(changed)
         loss = functional.cross_entropy(logits, targets, label_smoothing=self.spec.loss.label_smoothing)
         self.updates.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.updates.step(self._rate(self.done))
+        self.executor.backward(loss)
+        self.executor.update(self.updates, self._rate(self.done))
         self.losses[self.done] = loss.detach()
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.done += 1
@@ -356,8 +361,11 @@ class Training:
             "epoch": self.epoch,
             "step": self.step,
             "scores": asdict(found),
-            "environment": describe(self.device),
+            "environment": self._environment(),
         }
+
+    def _environment(self) -> dict[str, str]:
+        return describe(self.device, self.spec.execution, self.memory_format)
 
     def _checkpoint(self) -> CheckpointReady:
         tensors = {MODEL + name: tensor for name, tensor in self.model.state_dict().items()}
@@ -367,6 +375,7 @@ class Training:
         facts = {
             "step": self.step,
             "observed": asdict(self.observed),
+            "executor": self.executor.state(),
             "spec_sha256": self.spec.sha256,
             "dataset_sha256": self.data.sha256,
         }

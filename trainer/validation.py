@@ -61,6 +61,7 @@ LARGEST_WHITENED = 4_096
 decomposition takes a minute or two; both grow fast from there."""
 CAREFUL_EPSILON = 0.01
 USUAL_LABEL_SMOOTHING = 0.5
+FEWEST_COMPILED_STEPS = 2_500
 HANDED_DATASETS = {"mnist5k"}
 """Data sets whose images mean something else when mirrored."""
 
@@ -121,6 +122,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
             *_warnings(spec),
             *_whitening_warnings(spec, facts, rows),
             *_augmentation_warnings(spec, facts),
+            *_execution_warnings(spec, facts, rows),
             *lint.warnings(spec.network, layers, rows),
         ),
     )
@@ -445,6 +447,26 @@ def _augmentation_warnings(spec: TrainingSpec, facts: DataFacts) -> Iterator[War
             case Mixup() if spec.batch_size == 1:
                 detail = "In a batch of one image mixup finds no partner and changes nothing."
                 yield Warning("/batch_size", "no_partner", detail)
+
+
+def _execution_warnings(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Warning]:
+    execution = spec.execution
+    if execution.precision == "float16" and spec.device == "cpu":
+        detail = (
+            "Few CPUs have arithmetic in float16, and others refuse it; bfloat16 is more common, float32 runs on all."
+        )
+        yield Warning("/execution/precision", "rarely_supported", detail)
+    if execution.memory_format == "channels_last" and all(row.kind != Convolution.__name__ for row in rows):
+        detail = "This network has no convolutions, and its layout stays as it is; leave this out."
+        yield Warning("/execution/memory_format", "no_convolutions", detail)
+    steps = spec.epochs * steps_per_epoch(spec, facts.train_count)
+    if execution.compile and steps < FEWEST_COMPILED_STEPS:
+        yield Warning(
+            "/execution/compile",
+            "short_training",
+            f"{steps:,} steps hardly make up for the time that compiling takes; it pays from some "
+            f"{FEWEST_COMPILED_STEPS:,} on, if at all.",
+        )
 
 
 def _network_warnings(spec: TrainingSpec) -> Iterator[Warning]:

@@ -2,16 +2,20 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import torch
 import yaml
 
-from tests.specs import document
+from tests.specs import document, spec
 from tests.trainer.test_data import idx, write_folder
-from trainer import snapshot
+from trainer import data, snapshot
+from trainer.events import SnapshotTaken
+from trainer.train import train
 
 COMMAND = [sys.executable, "-m", "trainer"]
 
@@ -64,6 +68,31 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_files(tmp_path
     assert done.returncode == 0, done.stderr
     for name in ("snapshot-1.safetensors", "snapshot-2.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_command_gives_the_same_files_as_the_library_with_as_many_threads(tmp_path: Path) -> None:
+    command = [*COMMAND, "--threads", str(torch.get_num_threads()), str(written(tmp_path)), "--out", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    chosen = spec()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for event in train(chosen, data.load(chosen.dataset), device=device):
+        if isinstance(event, SnapshotTaken):
+            snapshot.write(tmp_path / "own", event.weights, event.provenance)
+            assert (tmp_path / "own").read_bytes() == (tmp_path / f"snapshot-{event.number}.safetensors").read_bytes()
+
+
+def test_what_this_machine_cannot_do_is_told_with_a_remedy(tmp_path: Path) -> None:
+    environment = {**os.environ, "CXX": "no-such-compiler"}
+    command = [*COMMAND, str(written(tmp_path, execution={"compile": True})), "--out", str(tmp_path)]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-2:] == [
+        "execution.compile needs a C++ compiler, and there is none here.",
+        "Install g++ where the training runs, or set execution.compile to false.",
+    ]
 
 
 def test_mistakes_are_told_with_file_and_line(tmp_path: Path) -> None:

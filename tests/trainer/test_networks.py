@@ -464,3 +464,12 @@ def test_memory_counts_weights_gradients_the_optimizers_state_and_a_batch_of_act
     assert (memory.weights, memory.gradients) == (4 * parameters, 4 * parameters)
     assert memory.optimizer == 4 * parameters * tensors
     assert memory.activations == 4 * 10 * (64 + 16)
+
+
+def test_half_precision_takes_half_the_memory_for_activations_and_copies_of_the_weights() -> None:
+    found = rows({"kind": "mlp", "hidden": [16]}, (1, 8, 8))
+    full, half = (estimate(spec(execution={"precision": precision}), found) for precision in ("float32", "bfloat16"))
+
+    assert 2 * half.activations == full.activations
+    assert 2 * half.weights == 3 * full.weights
+    assert (half.gradients, half.optimizer) == (full.gradients, full.optimizer)

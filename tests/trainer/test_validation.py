@@ -615,3 +615,10 @@ def test_a_usual_schedule_has_no_warnings(changes: dict[str, object]) -> None:
 )
 def test_what_will_hardly_go_as_wished_is_warned_of(changes: dict[str, object], expected: tuple[str, str]) -> None:
     assert codes(**changes) == [expected]
+
+
+def test_what_execution_hardly_does_is_warned_of() -> None:
+    assert codes(device="cpu", execution={"precision": "float16"}) == [("/execution/precision", "rarely_supported")]
+    assert codes(execution={"memory_format": "channels_last"}) == [("/execution/memory_format", "no_convolutions")]
+    assert codes(execution={"compile": True}) == [("/execution/compile", "short_training")]
+    assert codes(epochs=80, execution={"compile": True, "precision": "bfloat16"}) == []

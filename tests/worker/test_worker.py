@@ -20,9 +20,11 @@ from tests.shop import Shop
 from tests.specs import spec
 from tests.worker.conftest import Plant
 from trainer import data
+from trainer.errors import ExecutionUnavailable
 from trainer.events import EpochFinished, SnapshotTaken
 from trainer.snapshot import write as write_snapshot
 from trainer.train import train
+from worker.child import _failure
 
 SECONDS = 30.0
 
@@ -249,6 +251,13 @@ def test_a_data_set_that_has_changed_fails_the_job(own_plant: Plant) -> None:
 
     failed = own_plant.shop.job(job.id)
     assert (failed.failure_class, failed.failure_code) == ("user", "data_invalid")
+
+
+def test_what_the_workers_machine_cannot_do_fails_the_job_as_the_users_with_a_hint() -> None:
+    failed = _failure(ExecutionUnavailable("This CPU has no bfloat16.", "Use float32."), 0)
+
+    assert (failed.failure_class, failed.code) == ("user", "execution_unavailable")
+    assert (failed.message, failed.hint) == ("This CPU has no bfloat16.", "Use float32.")
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said(own_plant: Plant, undisturbed: Undisturbed) -> None:
