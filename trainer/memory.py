@@ -15,8 +15,8 @@ BYTES = 4
 class Memory:
     """Bytes on the device in the midst of a training step, estimated.
 
-    `activations` is what a full batch keeps until the backward pass. The data set, the libraries' own work space
-    and the framework itself come on top.
+    `weights` counts a pruned network's mask too; `activations` is what a full batch keeps until the backward pass. The
+    data set, the libraries' own work space and the framework itself come on top.
     """
 
     weights: int
@@ -29,7 +29,7 @@ def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     """For batches of the spec's size through the layers of `rows`."""
     weights = BYTES * sum(row.weights + row.biases for row in rows)
     return Memory(
-        weights=weights,
+        weights=weights * (2 if spec.pruning else 1),
         gradients=weights,
         optimizer=weights * state_tensors(spec.optimizer),
         activations=BYTES * spec.batch_size * sum(row.activations for row in rows),

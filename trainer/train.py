@@ -2,7 +2,7 @@
 
     PhaseStarted(loading_data) TrainingStarted PhaseStarted(training)
     at the very start:  LayersInspected  [LintFound…]
-    each epoch:  StepsFinished…  EpochFinished  [LayersInspected]  [SnapshotTaken]  [CheckpointReady]
+    each epoch:  StepsFinished…  EpochFinished  [LayersInspected]  [SnapshotTaken]  [NetworkPruned]  [CheckpointReady]
     PhaseStarted(scoring) [EnsembleScored] TrainingFinished
 
 A `CheckpointReady` says that everything up to its step has been reported. A training that goes on from it
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import build, checkpoint, dropout, inspect, networks, optimizer, preprocess, snapshot
+from trainer import build, checkpoint, dropout, inspect, networks, optimizer, preprocess, pruning, snapshot
 from trainer.augment import augment
 from trainer.batches import Batches
 from trainer.data import DataSet
@@ -35,6 +35,7 @@ from trainer.events import (
     EpochFinished,
     Event,
     LayersInspected,
+    NetworkPruned,
     PhaseStarted,
     Scores,
     SnapshotTaken,
@@ -46,10 +47,10 @@ from trainer.events import (
 from trainer.initialize import initialize
 from trainer.lint import lint
 from trainer.schedule import learning_rate
-from trainer.spec import SnapshotEnsemble, TrainingSpec
+from trainer.spec import FixupInitialization, SnapshotEnsemble, TrainingSpec
 from trainer.validation import Plan, check
 
-MODEL, MOMENTUM, LOSSES, CORRECT = "model.", "momentum.", "losses", "correct"
+MODEL, MOMENTUM, MASK, LOSSES, CORRECT = "model.", "momentum.", "mask.", "losses", "correct"
 
 INSPECTED_IMAGES = 16
 """Of an inspection after an epoch; few, because it is to cost next to nothing."""
@@ -122,6 +123,7 @@ class Training:
         self.has_reported = False
         self.stopped = False
         self.model = self._model()
+        self.mask = pruning.Mask(self.model) if self.spec.pruning else None
         self.optimizer = optimizer.make(self.model, self.spec.optimizer, self.spec.regularization)
         self.batches = Batches(
             data.train,
@@ -160,7 +162,8 @@ class Training:
         yield inspected
         if self.spec.inspection.lint == "off":
             return
-        found = list(lint(inspected.layers))
+        is_fixup = isinstance(self.spec.network.initialization, FixupInitialization)
+        found = list(lint(inspected.layers, are_zeros_meant=is_fixup))
         yield from found
         if found and self.spec.inspection.lint == "refuse":
             raise LintRefused(" ".join(one.detail for one in found))
@@ -197,6 +200,8 @@ class Training:
             yield self._inspect(INSPECTED_IMAGES)
         if self.epoch in self.plan.snapshot_epochs:
             yield self._snapshot(validation)
+        if self.mask and self.epoch % self.spec.epochs_each == 0 and self.epoch < self.spec.epochs:
+            yield self._prune(self.mask)
         if self.epoch < self.spec.epochs:
             yield self._checkpoint()
 
@@ -228,6 +233,8 @@ class Training:
                 if (saved := tensors.get(MOMENTUM + name)) is not None:
                     like = torch.empty_like(parameter, requires_grad=False)
                     self.optimizer.state[parameter][optimizer.BUFFER] = like.copy_(saved)
+            if self.mask:
+                self.mask.load(_under(MASK, tensors))
             losses = tensors[LOSSES]
             self.losses[: len(losses)] = losses
             self.correct.copy_(tensors[CORRECT])
@@ -242,7 +249,7 @@ class Training:
         layers = networks.describe(self.spec.network, self.data.facts.shape, len(self.data.classes))
         fitted = preprocess.fitted(self.spec.preprocessing, self.data.train.images)
         model = build.build(layers, self.data.facts.shape, fitted)
-        initialize(model, self.spec.network.initialization, self.spec.seed)
+        initialize(model, self.spec.network.initialization, self.spec.seed, self.data.train.images)
         convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
         # Convolutions are quicker with channels last, on CPUs and on tensor cores.
         if convolves:
@@ -279,16 +286,21 @@ class Training:
         loss = functional.cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.mask:
+            self.mask.hold_gradients()
         optimizer.set_learning_rate(self.optimizer, self._rate(self.done))
         self.optimizer.step()
+        if self.mask:
+            self.mask.hold()
         self.losses[self.done] = loss.detach()
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.done += 1
 
     def _rate(self, done: int) -> float:
         """The learning rate of the step after `done` steps of the epoch in hand."""
-        clock = self.epoch + done / self.plan.steps_per_epoch
-        return learning_rate(self.spec.schedule, clock, self.spec.epochs)
+        each = self.spec.epochs_each
+        clock = self.epoch % each + done / self.plan.steps_per_epoch
+        return learning_rate(self.spec.schedule, clock, each)
 
     def _report(self, start: int, since: float) -> Iterator[Event]:
         """The steps of the epoch in hand from `start` on; raises `Diverged` at the first that is not finite."""
@@ -339,6 +351,16 @@ class Training:
             provenance=self._provenance(number, found),
         )
 
+    def _prune(self, mask: pruning.Mask) -> NetworkPruned:
+        """Prune, and set everything else back to how the training started."""
+        assert self.spec.pruning
+        mask.prune(self.spec.pruning)
+        self.model.load_state_dict(self._model().state_dict())
+        mask.hold()
+        self.optimizer = optimizer.make(self.model, self.spec.optimizer, self.spec.regularization)
+        number = self.epoch // self.spec.epochs_each
+        return NetworkPruned(number, self.epoch, self.step, mask.sparsity(), mask.layers())
+
     def _remember(self, number: int, weights: Mapping[str, Tensor]) -> None:
         """Keep the snapshots that the ensemble will be made of."""
         if isinstance(self.spec.ensemble, SnapshotEnsemble):
@@ -354,6 +376,7 @@ class Training:
             "number": number,
             "epoch": self.epoch,
             "step": self.step,
+            "sparsity": self.mask.sparsity() if self.mask else 0.0,
             "scores": asdict(found),
             "environment": describe(self.device),
         }
@@ -363,6 +386,8 @@ class Training:
         for name, parameter in self.model.named_parameters():
             if (buffer := self.optimizer.state[parameter].get(optimizer.BUFFER)) is not None:
                 tensors[MOMENTUM + name] = buffer
+        if self.mask:
+            tensors |= {MASK + name: kept for name, kept in self.mask.state().items()}
         tensors[LOSSES] = self.losses[: self.done]
         tensors[CORRECT] = self.correct
         facts = {"step": self.step, "spec_sha256": self.spec.sha256, "dataset_sha256": self.data.sha256}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import assert_never
 
-from trainer import networks, schedule
+from trainer import networks, schedule, sparsity
 from trainer.data import DataFacts
 from trainer.errors import Mistake, SpecInvalid, Warning
 from trainer.layers import BatchNormalization, Layer, LayerRow, ShapeMismatch, table
 from trainer.memory import Memory, estimate
-from trainer.networks import lint
+from trainer.networks import lint, start
 from trainer.parsing import pointer
 from trainer.spec import (
     AveragedMomentum,
@@ -70,6 +70,8 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         mistakes += lint.mistakes(spec.network, layers)
         mistakes += _size_mistakes(rows)
         mistakes += _batch_norm_mistakes(spec, facts, rows)
+        mistakes += start.mistakes(spec.network, layers, rows, facts.train_count)
+        mistakes += _pruning_mistakes(spec, rows)
     except ShapeMismatch as mismatch:
         mistakes.append(lint.misfit(spec.network, mismatch))
     if mistakes:
@@ -82,9 +84,13 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         activations=sum(row.activations for row in rows),
         memory=estimate(spec, rows),
         steps_per_epoch=steps_per_epoch(spec, facts.train_count),
-        learning_rates=schedule.boundary_rates(spec.schedule, spec.epochs),
-        snapshot_epochs=schedule.snapshot_epochs(spec.schedule, spec.epochs),
-        warnings=(*_warnings(spec), *lint.warnings(spec.network, layers, rows)),
+        learning_rates=_boundary_rates(spec),
+        snapshot_epochs=_snapshot_epochs(spec),
+        warnings=(
+            *_warnings(spec),
+            *lint.warnings(spec.network, layers, rows),
+            *start.warnings(spec.network, layers, rows),
+        ),
     )
 
 
@@ -95,17 +101,18 @@ def steps_per_epoch(spec: TrainingSpec, train_count: int) -> int:
 
 
 def _schedule_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
+    epochs = spec.epochs_each
     match spec.schedule:
-        case SnapshotCycles(cycles=cycles) if spec.epochs % cycles:
-            fitting = [number for number in range(1, spec.epochs + 1) if spec.epochs % number == 0]
+        case SnapshotCycles(cycles=cycles) if epochs % cycles and not spec.epochs % spec.trainings:
+            fitting = [number for number in range(1, epochs + 1) if epochs % number == 0]
             below = max((number for number in fitting if number < cycles), default=None)
             above = min((number for number in fitting if number > cycles), default=None)
             instead = " or ".join(str(number) for number in (below, above) if number)
             yield Mistake(
                 "/schedule/cycles",
                 "not_divisible",
-                f"{spec.epochs} epochs cannot be divided into {cycles} equal cycles; use {instead} cycles, "
-                f"or {cycles * max(1, round(spec.epochs / cycles))} epochs.",
+                f"{epochs} epochs cannot be divided into {cycles} equal cycles; use {instead} cycles, "
+                f"or {spec.trainings * cycles * max(1, round(epochs / cycles))} epochs.",
             )
         case CosineSchedule(minimum=minimum, learning_rate=rate) if minimum > rate:
             yield Mistake(
@@ -132,6 +139,44 @@ def _ensemble_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
             f"The last {spec.ensemble.last} snapshots are asked for, but {spec.schedule.cycles} cycles give "
             f"{spec.schedule.cycles}.",
         )
+
+
+def _pruning_mistakes(spec: TrainingSpec, rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
+    pruning = spec.pruning
+    if not pruning:
+        return
+    if spec.epochs % spec.trainings:
+        fitting = [number - 1 for number in range(2, spec.epochs + 1) if spec.epochs % number == 0 and number <= 101]
+        nearest = min(fitting, key=lambda rounds: abs(rounds - pruning.rounds), default=None)
+        epochs = spec.trainings * max(1, round(spec.epochs / spec.trainings))
+        yield Mistake(
+            "/pruning/rounds",
+            "not_divisible",
+            f"{pruning.rounds} rounds make {spec.trainings} trainings, into which {spec.epochs} epochs cannot be "
+            f"divided; use {'' if nearest is None else f'{nearest} rounds or '}{epochs} epochs.",
+        )
+    for name, weights, rate in sparsity.shares(pruning, rows):
+        if not sparsity.left(weights, rate, pruning.rounds):
+            most = next(rounds for rounds in range(100, -1, -1) if sparsity.left(weights, rate, rounds))
+            yield Mistake(
+                "/pruning/rate",
+                "nothing_left",
+                f"At this rate nothing is left of the {weights:,} weights of {name} after {pruning.rounds} rounds; use "
+                f"a lower rate{f' or at most {most} rounds' if most else ''}.",
+            )
+            return
+
+
+def _boundary_rates(spec: TrainingSpec) -> tuple[float, ...]:
+    """The rate at each epoch boundary: the schedule's, once for each training."""
+    rates = schedule.boundary_rates(spec.schedule, spec.epochs_each)
+    return (*rates[:-1] * (spec.trainings - 1), *rates)
+
+
+def _snapshot_epochs(spec: TrainingSpec) -> tuple[int, ...]:
+    """The schedule's snapshots, once for each training."""
+    each = schedule.snapshot_epochs(spec.schedule, spec.epochs_each)
+    return tuple(number * spec.epochs_each + epoch for number in range(spec.trainings) for epoch in each)
 
 
 def _data_mistakes(spec: TrainingSpec, facts: DataFacts) -> Iterator[Mistake]:
@@ -236,7 +281,7 @@ def _update_warnings(spec: TrainingSpec) -> Iterator[Warning]:
             f"With this momentum, steps add up to an effective learning rate of {effective:g}; most trainings "
             f"diverge above {LARGEST_USUAL_STEP:g}.",
         )
-    if isinstance(spec.schedule, StepSchedule) and spec.schedule.every >= spec.epochs:
+    if isinstance(spec.schedule, StepSchedule) and spec.schedule.every >= spec.epochs_each:
         detail = f"The rate never falls: the first decay comes after {spec.schedule.every} epochs."
         yield Warning("/schedule/every", "never_decays", detail)
 
