@@ -114,7 +114,8 @@ def validate(spec: SpecFile, url: Url = None, as_json: AsJson = False) -> None:
     console.print(screen.layer_table(plan.layers))
     columns = 72
     moments = [parsed.epochs * column / columns for column in range(columns)]
-    rates = [schedule.learning_rate(parsed.schedule, moment, parsed.epochs) for moment in moments]
+    each = parsed.epochs_each
+    rates = [schedule.learning_rate(parsed.schedule, moment % each, each) for moment in moments]
     for line in screen.plan_lines(plan, rates):
         console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ignore", crop=False)
     for warning in plan.warnings:

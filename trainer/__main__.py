@@ -23,6 +23,7 @@ from trainer.events import (
     Event,
     LayersInspected,
     LintFound,
+    NetworkPruned,
     SnapshotTaken,
     TrainingStarted,
     TrainingStopped,
@@ -33,7 +34,7 @@ from trainer.validation import check
 
 DONE, BAD_INPUT, FAILED, STOPPED = 0, 2, 3, 4
 CHECKPOINT = "checkpoint.safetensors"
-REPORTED = ("epochs", "layers", "snapshots")
+REPORTED = ("epochs", "layers", "snapshots", "prunings")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,6 +108,9 @@ class Run:
                 snapshot.write(path, event.weights, event.provenance)
                 scores = asdict(event.scores)
                 self.result["snapshots"].append({"file": path.name, "epoch": event.epoch, **scores})
+            case NetworkPruned():
+                self.result["prunings"].append(asdict(event))
+                print(f"pruned, round {event.round}: {event.sparsity:.2%} of the weights are gone, the rest rewound")
             case CheckpointReady():
                 facts = {**event.facts, **{name: self.result[name] for name in REPORTED}}
                 checkpoint.write(self.folder / CHECKPOINT, event.tensors, facts)

@@ -13,6 +13,7 @@ from trainer.layers import Layer, Shape
 from trainer.local_response import LocalResponseNorm
 from trainer.preprocess import Standardize
 from trainer.residual import Residual
+from trainer.scalars import ScalarBias, ScalarMultiplier
 from trainer.spec import TrainingSpec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -75,6 +76,10 @@ def _module(layer: Layer, shapes: Mapping[str, Shape], name: str) -> nn.Module:
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case layers.Drop():
             return Dropout(layer.drop, layer.form)
+        case layers.ScalarBias():
+            return ScalarBias()
+        case layers.ScalarMultiplier():
+            return ScalarMultiplier()
         case layers.Flatten():
             return nn.Flatten()
     raise TypeError(f"no module for {type(layer).__name__}")

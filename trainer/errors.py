@@ -6,6 +6,7 @@ TrainerError
 ├── DeviceUnavailable  the device that the spec asks for is not here
 ├── ExecutionUnavailable  the precision or compiler that the spec asks for cannot be had here
 ├── LintRefused      the network starts badly, and the spec refuses that
+├── InitializationFailed  the images give the network nothing to start from
 ├── Diverged         the loss is no longer a finite number
 └── CheckpointDamaged  a checkpoint cannot be read, or belongs to another spec or data set
 """
@@ -71,6 +72,12 @@ class LintRefused(TrainerError):
     """The network starts badly, and the spec says `lint: refuse`."""
 
     hint = "Mend what is found, or set inspection.lint to warn."
+
+
+class InitializationFailed(TrainerError):
+    """An initialization that looks at images cannot make anything of them."""
+
+    hint = "Use more network.initialization.images, or an initialization that looks at none, such as he."
 
 
 class Diverged(TrainerError):

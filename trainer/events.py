@@ -139,6 +139,29 @@ class SnapshotTaken:
 
 
 @dataclass(frozen=True)
+class LayerPruned:
+    """How many of a layer's `weights` are left."""
+
+    name: str
+    weights: int
+    left: int
+
+
+@dataclass(frozen=True)
+class NetworkPruned:
+    """After `step` the smallest weights were pruned for the `round`-th time and the rest rewound to their start.
+
+    `sparsity` is the share of all weights of convolutions and linear layers that is pruned by now.
+    """
+
+    round: int
+    epoch: int
+    step: int
+    sparsity: float
+    layers: tuple[LayerPruned, ...]
+
+
+@dataclass(frozen=True)
 class CheckpointReady:
     """All that is needed to go on from `step` to the bit: tensors by name and plain facts."""
 
@@ -188,6 +211,7 @@ Event = (
     | LayersInspected
     | LintFound
     | SnapshotTaken
+    | NetworkPruned
     | CheckpointReady
     | EnsembleScored
     | TrainingStopped

@@ -53,7 +53,7 @@ def inspect(
     """
     shown = [row for row in rows if row.weights or row.kind == "Activation"]
     modules = dict(model.named_modules())
-    with _looking(model), _watched([modules[row.name] for row in shown]) as outputs:
+    with looking(model), _watched([modules[row.name] for row in shown]) as outputs:
         loss = functional.cross_entropy(model(images), labels)
         weights = [modules[row.name].weight for row in shown if row.weights]
         found = torch.autograd.grad(loss, [*outputs, *weights])
@@ -70,7 +70,7 @@ def inspect(
 
 
 @contextmanager
-def _looking(model: nn.Module) -> Iterator[None]:
+def looking(model: nn.Module) -> Iterator[None]:
     """Evaluation, but for batch norm, which normalises by the batch as it does in training; nothing is frozen."""
     was_training = model.training
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]

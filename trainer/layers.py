@@ -234,6 +234,29 @@ class Drop(Layer):
 
 
 @dataclass(frozen=True)
+class ScalarBias(Layer):
+    """One learned number added to every unit (Zhang 2019)."""
+
+    @property
+    def biases(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class ScalarMultiplier(Layer):
+    """One learned number that every unit is multiplied by (Zhang 2019)."""
+
+    keeps_input = True
+
+    @property
+    def weights(self) -> int:
+        return 1
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return prod(shape)
+
+
+@dataclass(frozen=True)
 class Flatten(Layer):
     """An image as one list of features."""
 
@@ -321,6 +344,14 @@ def table(layers: Sequence[Layer], shape: Shape, *, first: int = 0, prefix: str 
     walk = _Walk(first)
     walk.through(layers, _Units(shape), prefix)
     return tuple(walk.rows)
+
+
+def flat(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """All layers, each that holds others before those."""
+    for layer in layers:
+        yield layer
+        if isinstance(layer, Composite):
+            yield from flat(layer.parts)
 
 
 def names(layers: Sequence[Layer], prefix: str = "") -> Iterator[str]:
@@ -420,7 +451,7 @@ class _Walk:
             output = layer.output_shape(units.shape)
         except Misfit as misfit:
             raise ShapeMismatch(self.index, name, layer, units.shape, str(misfit)) from None
-        is_learned = units.is_learned or layer.weights > 0
+        is_learned = units.is_learned or layer.weights + layer.biases > 0
         activations = layer.keeps_besides(units.shape) if is_learned else 0
         if _is_kept_by(layer, units) and not units.kept:
             activations += prod(units.shape)

@@ -10,9 +10,14 @@ MOST_DEAD = 0.5
 MOST_SATURATED = 0.5
 
 
-def lint(layers: Sequence[LayerStatistics]) -> Iterator[LintFound]:
-    """Each layer but the last that starts badly, with the number that shows it and what would help."""
+def lint(layers: Sequence[LayerStatistics], *, are_zeros_meant: bool = False) -> Iterator[LintFound]:
+    """Each layer but the last that starts badly, with the number that shows it and what would help.
+
+    Where zeros are meant, as in the branches of Fixup, a layer that puts out nothing else is no fault.
+    """
     for layer in layers[:-1]:
+        if are_zeros_meant and layer.activations.std == 0:
+            continue
         for code, sentence in _faults(layer):
             yield LintFound(layer.name, code, f"Layer {layer.index} ({layer.name}): {sentence}")
 

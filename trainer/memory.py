@@ -18,8 +18,8 @@ PRECISION_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 class Memory:
     """Bytes on the device in the midst of a training step, estimated.
 
-    `activations` is what a full batch keeps until the backward pass. In half precision `weights` counts the rounded
-    copies too. The data set, the libraries' own work space and the framework itself come on top.
+    `weights` counts a pruned network's mask and, in half precision, the rounded copies; `activations` is what a full
+    batch keeps until the backward pass. The data set, the libraries' work space and the framework itself come on top.
     """
 
     weights: int
@@ -34,7 +34,7 @@ def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     of_a_value = PRECISION_BYTES[spec.execution.precision]
     copies = of_a_value * parameters if of_a_value < BYTES else 0
     return Memory(
-        weights=BYTES * parameters + copies,
+        weights=BYTES * parameters * (2 if spec.pruning else 1) + copies,
         gradients=BYTES * parameters,
         optimizer=BYTES * parameters * state_tensors(spec.optimizer),
         activations=of_a_value * spec.batch_size * sum(row.activations for row in rows),

@@ -23,6 +23,11 @@ class Residual(nn.Module):
         self._branch = tuple(branch)
         self._after = tuple(after)
 
+    @property
+    def branch(self) -> tuple[nn.Module, ...]:
+        """The layers between the input and the sum."""
+        return tuple(self.get_submodule(name) for name in self._branch)
+
     def forward(self, units: Tensor) -> Tensor:
         return self._through(self._after, self._through(self._branch, units) + self.shortcut(units))
 

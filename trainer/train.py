@@ -2,7 +2,7 @@
 
     PhaseStarted(loading_data) TrainingStarted PhaseStarted(training)
     at the very start:  LayersInspected  [LintFound…]
-    each epoch:  StepsFinished…  EpochFinished  [LayersInspected]  [SnapshotTaken]  [CheckpointReady]
+    each epoch:  StepsFinished…  EpochFinished  [LayersInspected]  [SnapshotTaken]  [NetworkPruned]  [CheckpointReady]
     PhaseStarted(scoring) [EnsembleScored] TrainingFinished
 
 A `CheckpointReady` says that everything up to its step has been reported. A training that goes on from it
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import build, checkpoint, dropout, execution, inspect, networks, preprocess, snapshot
+from trainer import build, checkpoint, dropout, execution, inspect, networks, preprocess, pruning, snapshot
 from trainer.augment import Augment
 from trainer.batches import Batches
 from trainer.data import DataSet
@@ -35,6 +35,7 @@ from trainer.events import (
     EpochFinished,
     Event,
     LayersInspected,
+    NetworkPruned,
     PhaseStarted,
     Scores,
     SnapshotTaken,
@@ -47,10 +48,10 @@ from trainer.initialize import initialize
 from trainer.lint import lint
 from trainer.optimizer import Updates
 from trainer.schedule import Observed, learning_rate, observe
-from trainer.spec import SnapshotEnsemble, TrainingSpec
+from trainer.spec import FixupInitialization, SnapshotEnsemble, TrainingSpec
 from trainer.validation import Plan, check
 
-MODEL, UPDATES, LOSSES, CORRECT = "model.", "updates.", "losses", "correct"
+MODEL, UPDATES, MASK, LOSSES, CORRECT = "model.", "updates.", "mask.", "losses", "correct"
 
 INSPECTED_IMAGES = 16
 """Of an inspection after an epoch; few, because it is to cost next to nothing."""
@@ -135,6 +136,7 @@ class Training:
         self.memory_format = self._memory_format()
         self.model.to(memory_format=execution.FORMATS[self.memory_format])  # type: ignore[call-overload]
         self.executor = execution.Executor(self.model, self.spec.execution, device, self.spec.batch_size)
+        self.mask = pruning.Mask(self.model) if self.spec.pruning else None
         self.updates = Updates(self.model, self.spec.optimizer, self.spec.regularization)
         self.observed = Observed()
         self.augment = Augment(self.spec.augmentation, data.train.images, len(data.classes), device, self.spec.seed)
@@ -167,7 +169,8 @@ class Training:
         yield inspected
         if self.spec.inspection.lint == "off":
             return
-        found = list(lint(inspected.layers))
+        is_fixup = isinstance(self.spec.network.initialization, FixupInitialization)
+        found = list(lint(inspected.layers, are_zeros_meant=is_fixup))
         yield from found
         if found and self.spec.inspection.lint == "refuse":
             raise LintRefused(" ".join(one.detail for one in found))
@@ -187,7 +190,8 @@ class Training:
         losses = self.losses.tolist()
         correct = int(self.correct)
         self.epoch, self.done = self.epoch + 1, 0
-        self.observed = observe(self.spec.schedule, self.observed, self.epoch, validation.negative_log_likelihood)
+        epoch = (self.epoch - 1) % self.spec.epochs_each + 1
+        self.observed = observe(self.spec.schedule, self.observed, epoch, validation.negative_log_likelihood)
         self.correct.zero_()
         seen = sum(self.batch_sizes)
         yield EpochFinished(
@@ -205,6 +209,8 @@ class Training:
             yield self._inspect(INSPECTED_IMAGES)
         if self.epoch in self.plan.snapshot_epochs:
             yield self._snapshot(validation)
+        if self.mask and self.epoch % self.spec.epochs_each == 0 and self.epoch < self.spec.epochs:
+            yield self._prune(self.mask)
         if self.epoch < self.spec.epochs:
             yield self._checkpoint()
 
@@ -235,6 +241,8 @@ class Training:
             self.updates.restore(_under(UPDATES, tensors))
             self.observed = Observed(**facts["observed"])
             self.executor.restore(facts["executor"])
+            if self.mask:
+                self.mask.load(_under(MASK, tensors))
             losses = tensors[LOSSES]
             self.losses[: len(losses)] = losses
             self.correct.copy_(tensors[CORRECT])
@@ -249,7 +257,7 @@ class Training:
         layers = networks.describe(self.spec.network, self.data.facts.shape, len(self.data.classes))
         fitted = preprocess.fitted(self.spec.preprocessing, self.data.train.images)
         model = build.build(layers, self.data.facts.shape, fitted)
-        initialize(model, self.spec.network.initialization, self.spec.seed)
+        initialize(model, self.spec.network.initialization, self.spec.seed, self.data.train.images)
         return model.to(self.device)
 
     def _memory_format(self) -> execution.MemoryFormat:
@@ -287,15 +295,20 @@ class Training:
         loss = functional.cross_entropy(logits, targets, label_smoothing=self.spec.loss.label_smoothing)
         self.updates.zero_grad()
         self.executor.backward(loss)
+        if self.mask:
+            self.mask.hold_gradients()
         self.executor.update(self.updates, self._rate(self.done))
+        if self.mask:
+            self.mask.hold()
         self.losses[self.done] = loss.detach()
         self.correct += (logits.detach().argmax(1) == labels).sum()
         self.done += 1
 
     def _rate(self, done: int) -> float:
         """The learning rate of the step after `done` steps of the epoch in hand."""
-        clock = self.epoch + done / self.plan.steps_per_epoch
-        return learning_rate(self.spec.schedule, clock, self.spec.epochs, self.observed.reductions)
+        each = self.spec.epochs_each
+        clock = self.epoch % each + done / self.plan.steps_per_epoch
+        return learning_rate(self.spec.schedule, clock, each, self.observed.reductions)
 
     def _report(self, start: int, since: float) -> Iterator[Event]:
         """The steps of the epoch in hand from `start` on; raises `Diverged` at the first that is not finite."""
@@ -345,6 +358,17 @@ class Training:
             provenance=self._provenance(number, found),
         )
 
+    def _prune(self, mask: pruning.Mask) -> NetworkPruned:
+        """Prune, and set everything else back to how the training started."""
+        assert self.spec.pruning
+        mask.prune(self.spec.pruning)
+        self.model.load_state_dict(self._model().state_dict())
+        mask.hold()
+        self.updates = Updates(self.model, self.spec.optimizer, self.spec.regularization)
+        self.observed = Observed()
+        number = self.epoch // self.spec.epochs_each
+        return NetworkPruned(number, self.epoch, self.step, mask.sparsity(), mask.layers())
+
     def _remember(self, number: int, weights: Mapping[str, Tensor]) -> None:
         """Keep the snapshots that the ensemble will be made of."""
         if isinstance(self.spec.ensemble, SnapshotEnsemble):
@@ -360,6 +384,7 @@ class Training:
             "number": number,
             "epoch": self.epoch,
             "step": self.step,
+            "sparsity": self.mask.sparsity() if self.mask else 0.0,
             "scores": asdict(found),
             "environment": self._environment(),
         }
@@ -370,6 +395,8 @@ class Training:
     def _checkpoint(self) -> CheckpointReady:
         tensors = {MODEL + name: tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {UPDATES + name: tensor for name, tensor in self.updates.state().items()}
+        if self.mask:
+            tensors |= {MASK + name: kept for name, kept in self.mask.state().items()}
         tensors[LOSSES] = self.losses[: self.done]
         tensors[CORRECT] = self.correct
         facts = {

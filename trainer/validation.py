@@ -9,12 +9,12 @@ from itertools import pairwise
 from math import prod
 from typing import assert_never
 
-from trainer import networks, schedule
+from trainer import networks, schedule, sparsity
 from trainer.data import DataFacts
 from trainer.errors import Mistake, SpecInvalid, Warning
 from trainer.layers import BatchNormalization, Convolution, Layer, LayerRow, ShapeMismatch, show, table
 from trainer.memory import Memory, estimate
-from trainer.networks import lint
+from trainer.networks import lint, start
 from trainer.parsing import pointer
 from trainer.spec import (
     Adam,
@@ -104,6 +104,8 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         mistakes += _size_mistakes(rows)
         mistakes += _batch_norm_mistakes(spec, facts, rows)
         mistakes += _layer_rate_mistakes(spec, rows)
+        mistakes += start.mistakes(spec.network, layers, rows, facts.train_count)
+        mistakes += _pruning_mistakes(spec, rows)
     except ShapeMismatch as mismatch:
         mistakes.append(lint.misfit(spec.network, mismatch))
     if mistakes:
@@ -116,14 +118,15 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         activations=sum(row.activations for row in rows),
         memory=estimate(spec, rows),
         steps_per_epoch=steps_per_epoch(spec, facts.train_count),
-        learning_rates=schedule.boundary_rates(spec.schedule, spec.epochs),
-        snapshot_epochs=schedule.snapshot_epochs(spec.schedule, spec.epochs),
+        learning_rates=_boundary_rates(spec),
+        snapshot_epochs=_snapshot_epochs(spec),
         warnings=(
             *_warnings(spec),
             *_whitening_warnings(spec, facts, rows),
             *_augmentation_warnings(spec, facts),
             *_execution_warnings(spec, facts, rows),
             *lint.warnings(spec.network, layers, rows),
+            *start.warnings(spec.network, layers, rows),
         ),
     )
 
@@ -135,12 +138,15 @@ def steps_per_epoch(spec: TrainingSpec, train_count: int) -> int:
 
 
 def _schedule_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
+    if spec.epochs % spec.trainings:
+        return
     warmup = spec.schedule.warmup
-    if warmup and warmup.epochs >= spec.epochs:
+    if warmup and warmup.epochs >= spec.epochs_each:
         yield Mistake(
             "/schedule/warmup/epochs",
             "longer_than_training",
-            f"A warm-up of {warmup.epochs:g} epochs leaves nothing of {spec.epochs} epochs to the schedule; use less.",
+            f"A warm-up of {warmup.epochs:g} epochs leaves nothing of {spec.epochs_each} epochs to the schedule; use "
+            "less.",
         )
     elif isinstance(spec.schedule, SnapshotCycles | CosineRestarts):
         yield from _cycle_mistakes(spec, spec.schedule)
@@ -157,25 +163,26 @@ def _schedule_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
 
 def _cycle_mistakes(spec: TrainingSpec, cyclic: SnapshotCycles | CosineRestarts) -> Iterator[Mistake]:
     """Cycles are whole epochs: each ends in a snapshot."""
-    left = schedule.span(cyclic, spec.epochs)
+    epochs = spec.epochs_each
+    left = schedule.span(cyclic, epochs)
     if left != int(left):
         yield Mistake(
             "/schedule/warmup/epochs",
             "not_whole",
-            f"Cycles start at the beginning of an epoch; use a warm-up of whole epochs, not {spec.epochs - left:g}.",
+            f"Cycles start at the beginning of an epoch; use a warm-up of whole epochs, not {epochs - left:g}.",
         )
     elif isinstance(cyclic, SnapshotCycles) and left % cyclic.cycles:
         fitting = [number for number in range(1, int(left) + 1) if left % number == 0]
         below = max((number for number in fitting if number < cyclic.cycles), default=None)
         above = min((number for number in fitting if number > cyclic.cycles), default=None)
         instead = " or ".join(str(number) for number in (below, above) if number)
-        warmup = int(spec.epochs - left)
+        warmup = int(epochs - left)
         after = f" after {warmup} of warm-up" if warmup else ""
         yield Mistake(
             "/schedule/cycles",
             "not_divisible",
             f"{left:g} epochs{after} cannot be divided into {cyclic.cycles} equal cycles; use {instead} cycles, "
-            f"or {cyclic.cycles * max(1, round(left / cyclic.cycles)) + warmup} epochs.",
+            f"or {spec.trainings * (cyclic.cycles * max(1, round(left / cyclic.cycles)) + warmup)} epochs.",
         )
     elif isinstance(cyclic, CosineRestarts) and cyclic.first > left:
         yield Mistake(
@@ -266,9 +273,9 @@ def _ensemble_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
         case SnapshotCycles(cycles=cycles):
             pass
         case CosineRestarts():
-            ends = schedule.cycle_ends(spec.schedule, spec.epochs)
+            ends = schedule.cycle_ends(spec.schedule, spec.epochs_each)
             cycles = len(ends)
-            if cycles and ends[-1] != spec.epochs:
+            if cycles and ends[-1] != spec.epochs_each:
                 yield Mistake("/epochs", "unfinished_cycle", _unfinished(spec, spec.schedule))
         case _:
             yield Mistake(
@@ -284,6 +291,44 @@ def _ensemble_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
             "more_than_cycles",
             f"The last {spec.ensemble.last} snapshots are asked for, but {cycles} cycles give {cycles}.",
         )
+
+
+def _pruning_mistakes(spec: TrainingSpec, rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
+    pruning = spec.pruning
+    if not pruning:
+        return
+    if spec.epochs % spec.trainings:
+        fitting = [number - 1 for number in range(2, spec.epochs + 1) if spec.epochs % number == 0 and number <= 101]
+        nearest = min(fitting, key=lambda rounds: abs(rounds - pruning.rounds), default=None)
+        epochs = spec.trainings * max(1, round(spec.epochs / spec.trainings))
+        yield Mistake(
+            "/pruning/rounds",
+            "not_divisible",
+            f"{pruning.rounds} rounds make {spec.trainings} trainings, into which {spec.epochs} epochs cannot be "
+            f"divided; use {'' if nearest is None else f'{nearest} rounds or '}{epochs} epochs.",
+        )
+    for name, weights, rate in sparsity.shares(pruning, rows):
+        if not sparsity.left(weights, rate, pruning.rounds):
+            most = next(rounds for rounds in range(100, -1, -1) if sparsity.left(weights, rate, rounds))
+            yield Mistake(
+                "/pruning/rate",
+                "nothing_left",
+                f"At this rate nothing is left of the {weights:,} weights of {name} after {pruning.rounds} rounds; use "
+                f"a lower rate{f' or at most {most} rounds' if most else ''}.",
+            )
+            return
+
+
+def _boundary_rates(spec: TrainingSpec) -> tuple[float, ...]:
+    """The rate at each epoch boundary: the schedule's, once for each training."""
+    rates = schedule.boundary_rates(spec.schedule, spec.epochs_each)
+    return (*rates[:-1] * (spec.trainings - 1), *rates)
+
+
+def _snapshot_epochs(spec: TrainingSpec) -> tuple[int, ...]:
+    """The schedule's snapshots, once for each training."""
+    each = schedule.snapshot_epochs(spec.schedule, spec.epochs_each)
+    return tuple(number * spec.epochs_each + epoch for number in range(spec.trainings) for epoch in each)
 
 
 def _data_mistakes(spec: TrainingSpec, facts: DataFacts) -> Iterator[Mistake]:
@@ -529,7 +574,7 @@ def _update_warnings(spec: TrainingSpec) -> Iterator[Warning]:
 
 
 def _schedule_warnings(spec: TrainingSpec) -> Iterator[Warning]:
-    left = schedule.span(spec.schedule, spec.epochs)
+    left = schedule.span(spec.schedule, spec.epochs_each)
     match spec.schedule:
         case StepSchedule(every=every) if every >= left:
             detail = f"The rate never falls: the first decay comes after {every} epochs."
@@ -547,11 +592,11 @@ def _schedule_warnings(spec: TrainingSpec) -> Iterator[Warning]:
         case TriangularSchedule(half=half) if half > left:
             detail = f"The rate never comes to its peak, which is after {half:g} epochs."
             yield Warning("/schedule/half", "never_peaks", detail)
-        case CosineRestarts() if schedule.cycle_ends(spec.schedule, spec.epochs)[-1] != spec.epochs:
+        case CosineRestarts() if schedule.cycle_ends(spec.schedule, spec.epochs_each)[-1] != spec.epochs_each:
             yield Warning("/epochs", "unfinished_cycle", _unfinished(spec, spec.schedule))
     warmup = spec.schedule.warmup
-    if warmup and warmup.epochs > spec.epochs / 2:
-        detail = f"The warm-up takes more than half of the {spec.epochs} epochs."
+    if warmup and warmup.epochs > spec.epochs_each / 2:
+        detail = f"The warm-up takes more than half of the {spec.epochs_each} epochs."
         yield Warning("/schedule/warmup/epochs", "long_warmup", detail)
     if warmup and warmup.start == 0 and spec.schedule.clock == "epoch":
         detail = "By the clock of whole epochs the first one trains at a rate of zero; use a start above 0."
@@ -563,17 +608,18 @@ def _schedule_warnings(spec: TrainingSpec) -> Iterator[Warning]:
 
 def _vanishes(spec: TrainingSpec) -> bool:
     """Looked at in 64 places from the middle on."""
-    moments = (spec.epochs * (1 + share / 64) / 2 for share in range(64))
-    rates = (schedule.learning_rate(spec.schedule, moment, spec.epochs) for moment in moments)
+    moments = (spec.epochs_each * (1 + share / 64) / 2 for share in range(64))
+    rates = (schedule.learning_rate(spec.schedule, moment, spec.epochs_each) for moment in moments)
     return max(rates) < LEAST_USEFUL_SHARE * schedule.peak(spec.schedule)
 
 
 def _unfinished(spec: TrainingSpec, cyclic: CosineRestarts) -> str:
     """The training ends where the rate is high."""
-    ends = schedule.cycle_ends(cyclic, spec.epochs)
+    ends = schedule.cycle_ends(cyclic, spec.epochs_each)
     length = cyclic.first * cyclic.factor ** len(ends)
     return (
-        f"The training ends inside a cycle, where the rate is still high; use {ends[-1]} or {ends[-1] + length} epochs."
+        f"The training ends inside a cycle, where the rate is still high; use "
+        f"{spec.trainings * ends[-1]} or {spec.trainings * (ends[-1] + length)} epochs."
     )
 
 

@@ -11,6 +11,7 @@ from trainer.events import (
     EpochFinished,
     LayersInspected,
     LintFound,
+    NetworkPruned,
     PhaseStarted,
     SnapshotTaken,
     StepsFinished,
@@ -48,6 +49,14 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             changes.snapshots.append(_snapshot(event, hashes[str(message.file)]))
             told = f"Snapshot {event.number} of epoch {event.epoch}: accuracy {event.scores.accuracy:.2%}."
             changes.events.append(("snapshot_taken", told, {"number": event.number, **asdict(event.scores)}))
+        case NetworkPruned():
+            told = (
+                f"Pruned for the {event.round}. time: {event.sparsity:.2%} of the weights are gone, the rest rewound."
+            )
+            left = {layer.name: layer.left for layer in event.layers}
+            changes.events.append(
+                ("network_pruned", told, {"round": event.round, "sparsity": event.sparsity, "left": left})
+            )
         case CheckpointReady():
             changes.checkpoints.append(CheckpointRef(event.step, event.epoch, hashes[str(message.file)]))
         case EnsembleScored():

@@ -20,7 +20,15 @@ from pathlib import Path
 import torch
 
 from trainer import checkpoint, data, snapshot
-from trainer.errors import DataInvalid, Diverged, ExecutionUnavailable, LintRefused, SpecInvalid, TrainerError
+from trainer.errors import (
+    DataInvalid,
+    Diverged,
+    ExecutionUnavailable,
+    InitializationFailed,
+    LintRefused,
+    SpecInvalid,
+    TrainerError,
+)
 from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished
 from trainer.parsing import parse
 from trainer.train import Resume, train
@@ -158,7 +166,7 @@ def _failure(error: Exception, step: int) -> Failed:
     match error:
         case Diverged():
             return Failed("diverged", "loss_not_finite", str(error), {"epoch": error.epoch}, error.hint, error.step)
-        case SpecInvalid() | DataInvalid() | ExecutionUnavailable() | LintRefused():
+        case SpecInvalid() | DataInvalid() | ExecutionUnavailable() | InitializationFailed() | LintRefused():
             return Failed("user", _code(error), str(error), {}, error.hint, step)
         case TrainerError():
             return Failed("infrastructure", _code(error), str(error), {}, error.hint, step)

@@ -1,6 +1,6 @@
 """Weights at the start, against their rules and the ten-layer experiments."""
 
-from math import sqrt
+from math import exp, log, sqrt
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.specs import spec
 from trainer.build import skeleton
-from trainer.initialize import draw, fans, initialize
+from trainer.initialize import draw, fans, initialize, random_walk_gain
 from trainer.randomness import generator
 from trainer.spec import Initialization
 
@@ -118,3 +118,86 @@ def test_the_seed_decides_and_layers_draw_apart() -> None:
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert not torch.equal(one[:, :1], values(network("he"))["conv1.weight"])
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.5])
+@pytest.mark.parametrize("shape", [(7, 7), (5, 40), (40, 5), (8, 4, 3, 3), (64, 4, 3, 3)])
+def test_orthogonal_weights_times_their_transpose_are_the_identity_times_gain_squared(
+    shape: tuple[int, ...], gain: float
+) -> None:
+    matrix = draw(initialization("orthogonal", gain=gain), torch.Size(shape), generator("cpu", 1, "x")).flatten(1)
+
+    smaller = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    assert torch.allclose(smaller @ smaller.T, gain**2 * torch.eye(len(smaller)), atol=1e-5)
+
+
+def test_an_orthogonal_draw_has_the_sign_of_the_normal_one_it_comes_from() -> None:
+    shape = torch.Size([1, 1])
+
+    for number in range(20):
+        normal = torch.randn(shape, generator=generator("cpu", number, "x"))
+        assert draw(initialization("orthogonal"), shape, generator("cpu", number, "x")) == normal.sign()
+
+
+def test_a_random_walks_gains_are_those_of_the_paper() -> None:
+    assert random_walk_gain(100, is_linear=True) == pytest.approx(1.0050125)
+    assert random_walk_gain(100, is_linear=False) == pytest.approx(1.4317087)
+    assert random_walk_gain(3, is_linear=False) == random_walk_gain(6, is_linear=False) == sqrt(2) * exp(1.2 / 3.6)
+
+
+def test_a_random_walk_draws_normal_weights_of_gain_over_the_root_of_fan_in() -> None:
+    shape = torch.Size([5, 7, 3, 3])
+    normal = torch.randn(shape, generator=generator("cpu", 1, "x"))
+
+    by_formula = draw(initialization("random_walk"), shape, generator("cpu", 1, "x"))
+    by_hand = draw(initialization("random_walk", gain=1.2), shape, generator("cpu", 1, "x"))
+
+    assert torch.equal(by_formula, normal * (sqrt(2) * exp(1.2 / (63 - 2.4)) / sqrt(63)))
+    assert torch.equal(by_hand, normal * (1.2 / sqrt(63)))
+
+
+@pytest.mark.parametrize(("hidden", "is_linear"), [([7], False), ([], True)])
+def test_a_network_without_nonlinearities_walks_by_the_linear_gain(hidden: list[int], is_linear: bool) -> None:
+    chosen = spec(network={"kind": "mlp", "hidden": hidden, "initialization": {"kind": "random_walk"}})
+    model = skeleton(chosen, (1, 8, 8), 4)
+
+    initialize(model, chosen.network.initialization, 1)
+
+    first = draw(
+        chosen.network.initialization,
+        torch.Size([hidden[0] if hidden else 4, 64]),
+        generator("cpu", 1, "initialize", 0),
+        is_linear=is_linear,
+    )
+    assert torch.equal(next(iter(values(model).values())), first)
+
+
+def back_propagated(kind: str, units: int, depth: int, seed: int) -> list[float]:
+    """Norms of the gradient by the outputs of `depth` ReLU layers, from the last to the first."""
+    network = {"kind": "mlp", "hidden": [units] * depth, "initialization": {"kind": kind}}
+    chosen = spec(network=network, preprocessing={"centre": "none", "scale": False})
+    model = skeleton(chosen, (1, 8, 8), units)
+    initialize(model, chosen.network.initialization, seed)
+    outputs: list[Tensor] = []
+    for name, layer in model.named_children():
+        if name.startswith("hidden"):
+            layer.register_forward_hook(lambda _, __, output: outputs.append(output))
+    logits = model(torch.ones(1, 1, 8, 8, dtype=torch.uint8))
+    direction = torch.randn(logits.shape, generator=generator("cpu", seed, "direction"))
+    return [float(gradient.norm()) for gradient in torch.autograd.grad(logits, outputs[::-1], direction)]
+
+
+def test_a_random_walk_keeps_the_gradient_norm_of_200_layers_within_a_decade() -> None:
+    norms = back_propagated("random_walk", 400, 200, 1)
+
+    assert len(norms) == 200
+    assert all(norms[0] / 10 < norm < norms[0] * 10 for norm in norms)
+
+
+def test_the_log_of_a_random_walks_norm_is_unbiased_where_he_falls() -> None:
+    def drift(kind: str) -> float:
+        runs = [back_propagated(kind, 24, 60, seed) for seed in range(24)]
+        return sum(log(norms[-1] / norms[0]) for norms in runs) / len(runs)
+
+    assert abs(drift("random_walk")) < 1.1
+    assert drift("he") < -2.2

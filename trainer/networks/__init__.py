@@ -6,6 +6,7 @@ from trainer import spec
 from trainer.layers import Layer, Shape
 from trainer.networks import alexnet, convnet, layer_list, lenet, mlp, resnet, vgg
 from trainer.networks.blocks import placed
+from trainer.networks.fixup import with_scalars
 
 
 def describe(network: spec.Network, shape: Shape, classes: int) -> tuple[Layer, ...]:
@@ -13,7 +14,10 @@ def describe(network: spec.Network, shape: Shape, classes: int) -> tuple[Layer, 
 
     Raises `ShapeMismatch` where the layers do not fit the images.
     """
-    return placed(network, _family(network, shape, classes), shape)
+    layers = _family(network, shape, classes)
+    if isinstance(network.initialization, spec.FixupInitialization):
+        layers = with_scalars(layers)
+    return placed(network, layers, shape)
 
 
 def _family(network: spec.Network, shape: Shape, classes: int) -> tuple[Layer, ...]:

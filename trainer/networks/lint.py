@@ -27,7 +27,7 @@ from trainer.networks import alexnet, layer_list, resnet, vgg
 from trainer.parsing import pointer
 
 RESERVED_NAMES = re.compile(
-    "preprocessing|shortcut|"
+    "branch|preprocessing|shortcut|"
     r"(add|call|dump|extra|get|load|named|register|requires|set|share|state|to|zero)_\w+|"
     "append|apply|bfloat16|buffers|children|compile|cpu|cuda|double|eval|extend|float|forward|half|insert|ipu|modules|"
     "mtia|parameters|pop|to|train|training|type|xpu"
@@ -141,7 +141,7 @@ def _order_warnings(network: spec.Network, rows: Sequence[LayerRow]) -> Iterator
         first = rows[drops[0]]
         norm = next(rows[index] for index in norms if index > first.index)
         yield Warning(
-            _at(network, first, "dropout"),
+            at(network, first, "dropout"),
             "dropout_before_batch_norm",
             f"Batch norm in layer {norm.index} ({norm.name}) stands behind dropout in layer {first.index} "
             f"({first.name}): units vary more in training than at test, and its running averages are off (Li 2018); "
@@ -149,16 +149,16 @@ def _order_warnings(network: spec.Network, rows: Sequence[LayerRow]) -> Iterator
         )
     if drops and drops[-1] == len(rows) - 1:
         detail = "Dropout of the output sets logits to zero, and with them what is predicted; put it further up."
-        yield Warning(_at(network, rows[-1], "dropout"), "dropped_logits", detail)
+        yield Warning(at(network, rows[-1], "dropout"), "dropped_logits", detail)
     before_output = [row for row in rows[:-1] if row.kind not in (Flatten.__name__, Drop.__name__)][-1:]
     near_output = [*before_output, rows[-1]]
     for row in near_output:
         if row.kind == BatchNormalization.__name__:
             detail = f"Batch norm in layer {row.index} ({row.name}) is next to the output layer, whose own weights do "
-            yield Warning(_at(network, row, "batch_norm"), "batch_norm_at_output", f"{detail}all that its scale does.")
+            yield Warning(at(network, row, "batch_norm"), "batch_norm_at_output", f"{detail}all that its scale does.")
 
 
-def _at(network: spec.Network, row: LayerRow, field: str) -> str:
+def at(network: spec.Network, row: LayerRow, field: str) -> str:
     """Where a layer of a list stands, else the field that it comes from."""
     if isinstance(network, spec.LayerList) and row.name in (places := layer_list.places(network)):
         return pointer("network", *places[row.name])

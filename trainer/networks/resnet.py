@@ -82,6 +82,6 @@ def _bottleneck(network: spec.ResNet, inputs: int, width: int, stride: int) -> I
 def _convolution(
     network: spec.ResNet, name: str, inputs: int, outputs: int, kernel_size: int, *, stride: int = 1
 ) -> Convolution:
-    """Padded to keep the size at stride 1; without biases where batch norm, which has its own, follows."""
-    bias = not is_normalized(network)
+    """Padded to keep the size at stride 1; without biases where batch norm or Fixup has others."""
+    bias = not (is_normalized(network) or isinstance(network.initialization, spec.FixupInitialization))
     return Convolution(name, inputs, outputs, kernel_size, padding=kernel_size // 2, stride=stride, bias=bias)
