@@ -10,10 +10,10 @@ WHEELS := $(if $(wildcard wheels/*.whl),--find-links wheels)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test gpu check format bench migrate revision compose-test clean
+.PHONY: help demo up test gpu check format bench bench-techniques migrate revision compose-test clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## start everything, train a snapshot ensemble, show the result
 	@$(BIN)/annealer demo examples/snapshot-ensemble.yaml
@@ -39,6 +39,9 @@ format: $(VENV)/.installed-dev  ## put the code into the format that `check` ask
 
 bench: $(VENV)/.installed-dev  ## speed, as ratios within one run
 	$(BIN)/python -m benchmarks
+
+bench-techniques: $(VENV)/.installed-dev  ## what each technique buys, in half an hour (minutes: options=--quick)
+	$(BIN)/python -m benchmarks.techniques $(options)
 
 migrate: $(VENV)/.installed  ## bring the database at ANNEALER_DATABASE_URL up to date
 	$(BIN)/annealer migrate
