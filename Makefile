@@ -40,7 +40,7 @@ format: $(VENV)/.installed-dev  ## put the code into the format that `check` ask
 bench: $(VENV)/.installed-dev  ## speed, as ratios within one run
 	$(BIN)/python -m benchmarks
 
-bench-techniques: $(VENV)/.installed-dev  ## what each technique buys, in half an hour (minutes: options=--quick)
+bench-techniques: $(VENV)/.installed-dev  ## what each technique buys, over seeds; options=--quick for minutes
 	$(BIN)/python -m benchmarks.techniques $(options)
 
 migrate: $(VENV)/.installed  ## bring the database at ANNEALER_DATABASE_URL up to date
