@@ -4,9 +4,9 @@ import argparse
 
 from rich.console import Console
 
-from benchmarks import job, metrics, requests, startup
+from benchmarks import job, metrics, requests, startup, training
 
-BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in (startup, requests, metrics, job)}
+BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in (startup, requests, metrics, training, job)}
 
 
 def main() -> None:

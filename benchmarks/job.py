@@ -1,13 +1,11 @@
 """A whole job, through API, worker, events and storage, beside the bare training step of the same network.
 
-The bare step is what nothing can beat: one batch of 128 images that is on the device already, normalised, not
-augmented; forward, backward, update, again and again. Both use all cores, in turn.
+Batches of 128 images. Both use all cores, in turn.
 """
 
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from statistics import median
@@ -15,12 +13,11 @@ from typing import Any
 
 import torch
 from rich.table import Table
-from torch.nn import functional
 
 from benchmarks.figures import spread, table
 from benchmarks.service import Service, service
-from trainer import build, data, dropout, initialize, networks, preprocess
-from trainer.optimizer import Updates
+from benchmarks.steps import bare
+from trainer import data
 from trainer.parsing import parse
 from trainer.spec import TrainingSpec
 
@@ -42,22 +39,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def run() -> Iterator[Table]:
     """The bare step and each variant in turn."""
-    bare: list[float] = []
+    bare_steps: list[float] = []
     training: dict[str, list[float]] = {name: [] for name in VARIANTS}
     whole: dict[str, list[float]] = {name: [] for name in VARIANTS}
     with service("sqlite", worker=True) as running:
         for _ in range(ROUNDS):
-            bare.append(_in_a_process(parse(json.dumps(SPEC))))
+            bare_steps.append(_in_a_process(parse(json.dumps(SPEC))))
             for name, changes in VARIANTS.items():
                 epochs = _epochs(running, {**SPEC, **changes})
                 training[name].append(median(epoch["images_per_second"] for epoch in epochs))
                 images = len(epochs) * 4000
                 whole[name].append(images / sum(epoch["seconds"] for epoch in epochs))
     found = table("images a second", "", "images/s", "share of the bare step")
-    found.add_row("bare training step", spread(bare, 0), "1.00")
+    found.add_row("bare training step", spread(bare_steps, 0), "1.00")
     for name in VARIANTS:
-        found.add_row(f"{name}: training", spread(training[name], 0), _share(training[name], bare))
-        found.add_row(f"{name}: with validation", spread(whole[name], 0), _share(whole[name], bare))
+        found.add_row(f"{name}: training", spread(training[name], 0), _share(training[name], bare_steps))
+        found.add_row(f"{name}: with validation", spread(whole[name], 0), _share(whole[name], bare_steps))
     yield found
 
 
@@ -90,26 +87,5 @@ def _in_a_process(spec: TrainingSpec) -> float:
 def _bare(spec: TrainingSpec, pipe: Connection) -> None:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     dataset = data.load(spec.dataset)
-    fitted = preprocess.fitted(spec.preprocessing, dataset.train.images)
-    layers = networks.describe(spec.network, dataset.facts.shape, len(dataset.classes))
-    model = build.build(layers, dataset.facts.shape, fitted)
-    initialize.initialize(model, spec.network.initialization, spec.seed)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = fitted(torch.tensor(dataset.train.images[: spec.batch_size])).contiguous(memory_format=torch.channels_last)
-    labels = torch.tensor(dataset.train.labels[: spec.batch_size])
-    body = model[1:]
-    body.train()
-    dropout.reseed(body, torch.device("cpu"), 0, 0)
-    updates = Updates(body, spec.optimizer, spec.regularization)
-
-    def steps(count: int) -> None:
-        for _ in range(count):
-            loss = functional.cross_entropy(body(images), labels)
-            updates.zero_grad()
-            loss.backward()
-            updates.step(0.001)
-
-    steps(10)
-    began = time.perf_counter()
-    steps(STEPS)
-    pipe.send(STEPS * spec.batch_size / (time.perf_counter() - began))
+    steps = bare(spec, dataset)
+    pipe.send(steps(STEPS))

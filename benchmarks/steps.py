@@ -1,0 +1,110 @@
+"""Training steps with nothing around them, and the usual loop: what the trainer's own steps are measured by."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from trainer import build, dropout, initialize, networks, preprocess
+from trainer.data import DataSet, Split
+from trainer.optimizer import Updates
+from trainer.spec import TrainingSpec
+
+WARM_UP = 10
+CPU = torch.device("cpu")
+
+
+def bare(spec: TrainingSpec, dataset: DataSet) -> Callable[[int], float]:
+    """Takes so many steps and tells images a second.
+
+    What nothing can beat: one batch that is on the device already, normalised, not augmented; forward, backward,
+    update, again and again.
+    """
+    fitted, body = _network(spec, dataset)
+    body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = fitted(torch.tensor(dataset.train.images[: spec.batch_size])).contiguous(memory_format=torch.channels_last)
+    labels = torch.tensor(dataset.train.labels[: spec.batch_size])
+    dropout.reseed(body, CPU, 0, 0)
+    updates = Updates(body, spec.optimizer, spec.regularization)
+
+    def steps(count: int) -> float:
+        began = time.perf_counter()
+        for _ in range(count):
+            loss = functional.cross_entropy(body(images), labels)
+            updates.zero_grad()
+            loss.backward()
+            updates.step(0.001)
+        return count * spec.batch_size / (time.perf_counter() - began)
+
+    steps(WARM_UP)
+    return steps
+
+
+def usual(spec: TrainingSpec, dataset: DataSet, padding: int, workers: int) -> Callable[[], float]:
+    """Takes an epoch and tells images a second.
+
+    As tutorials have it: a `DataLoader` with `workers` processes (none for 0) crops, flips and normalises each image
+    with PIL; every loss is read.
+    """
+    fitted, body = _network(spec, dataset)
+    optimizer = torch.optim.SGD(body.parameters(), lr=0.001, momentum=0.9)
+    images = PilImages(dataset.train, padding, fitted)
+    loader = DataLoader(
+        images, spec.batch_size, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
+    )
+
+    def epoch() -> float:
+        count = 0
+        batches: Iterator[tuple[Tensor, Tensor]] = iter(loader)
+        next(batches)  # Workers start here.
+        began = time.perf_counter()
+        for inputs, labels in batches:
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(body(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            assert loss.item() >= 0
+            count += len(labels)
+        return count / (time.perf_counter() - began)
+
+    epoch()
+    return epoch
+
+
+class PilImages(Dataset[tuple[Tensor, int]]):
+    """Images one by one, each cut out at random after padding, flipped by chance, and normalised."""
+
+    def __init__(self, split: Split, padding: int, fitted: preprocess.Standardize) -> None:
+        self._images = [Image.fromarray(image) for image in split.images.transpose(0, 2, 3, 1)]
+        self._labels = split.labels.tolist()
+        self._padding = padding
+        self._mean, self._std = fitted.mean, fitted.std
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = self._images[index]
+        width, height = image.size
+        left, top = torch.randint(2 * self._padding + 1, (2,)).tolist()
+        image = ImageOps.expand(image, self._padding).crop((left, top, left + width, top + height))
+        if torch.rand(()) < 0.5:
+            image = ImageOps.mirror(image)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        return (pixels.float() - self._mean) / self._std, self._labels[index]
+
+
+def _network(spec: TrainingSpec, dataset: DataSet) -> tuple[preprocess.Standardize, nn.Sequential]:
+    """What comes before the first layer, and the layers."""
+    fitted = preprocess.fitted(spec.preprocessing, dataset.train.images)
+    layers = networks.describe(spec.network, dataset.facts.shape, len(dataset.classes))
+    model = build.build(layers, dataset.facts.shape, fitted)
+    initialize.initialize(model, spec.network.initialization, spec.seed)
+    body: Any = model[1:]
+    return fitted, body.train()
