@@ -21,6 +21,7 @@ from trainer.events import (
     EpochFinished,
     Event,
     LayersInspected,
+    NetworkPruned,
     PhaseStarted,
     SnapshotTaken,
     StepsFinished,
@@ -63,6 +64,15 @@ GRID = [
     {"optimizer": {"kind": "sgd", "momentum": {"form": "nesterov"}}, "last_batch": "drop"},
     {"augmentation": [{"kind": "random_crop", "padding": 1}, {"kind": "horizontal_flip"}]},
     {"schedule": {"kind": "exponential", "learning_rate": 0.05, "k": 0.1}, "ensemble": {"kind": "none"}},
+    {"network": {"kind": "convnet", "channels": [3], "initialization": {"kind": "lsuv", "images": 20}}},
+    {"network": {"kind": "mlp", "hidden": [5], "initialization": {"kind": "data_dependent", "images": 20}}},
+    {"network": {"kind": "resnet", "depth": 8, "batch_norm": None, "initialization": {"kind": "fixup"}}},
+    {
+        "network": {"kind": "convnet", "channels": [3], "batch_norm": {}},
+        "pruning": {"kind": "lottery_ticket", "rounds": 1, "rate": 0.5},
+        "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 1},
+        "ensemble": {"kind": "snapshots", "last": 1},
+    },
 ]
 
 
@@ -91,7 +101,7 @@ def results(events: Sequence[Event]) -> list[object]:
                 found.append(replace(event, seconds=0, images_per_second=0))
             case SnapshotTaken():
                 found.append((event.number, event.step, event.scores, bits(event.weights), str(event.provenance)))
-            case EnsembleScored() | LayersInspected():
+            case EnsembleScored() | LayersInspected() | NetworkPruned():
                 found.append(event)
     return found
 
