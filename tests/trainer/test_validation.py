@@ -302,7 +302,13 @@ def starting(kind: str, network: dict[str, object], **settings: object) -> dict[
             "use batch_norm: null",
         ),
         (
-            starting("fixup", {"kind": "layers", "layers": [{"kind": "batch_norm"}, residual(CONVOLUTION), RELU]}),
+            starting(
+                "fixup",
+                {
+                    "kind": "layers",
+                    "layers": [{"kind": "batch_norm"}, residual(CONVOLUTION, shortcut=[CONVOLUTION]), RELU],
+                },
+            ),
             "/network/layers/0",
             "fixup_with_batch_norm",
             "layer 0 (norm1)",
@@ -344,9 +350,7 @@ def pruned(rounds: int, **settings: object) -> dict[str, object]:
 
 
 def test_epochs_must_divide_into_a_training_more_than_rounds() -> None:
-    mistake = only(
-        pruning=pruned(2), epochs=10, schedule={"kind": "snapshot_cycles", "learning_rate": 0.1, "cycles": 2}
-    )
+    mistake = only(pruning=pruned(2), epochs=10, schedule=cycles(2))
 
     assert (mistake.pointer, mistake.code) == ("/pruning/rounds", "not_divisible")
     assert "2 rounds make 3 trainings" in mistake.detail
