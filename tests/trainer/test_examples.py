@@ -54,7 +54,8 @@ def test_an_example_trains(path: Path) -> None:
 
 
 def shortened(document: dict[str, Any]) -> dict[str, Any]:
-    """The example in small batches, with four short epochs, or as many as it has cycles, or all where cycles grow."""
+    """The example in small batches; each of its trainings with four epochs, its cycles, or all where cycles grow."""
     schedule = document["schedule"]
     epochs = document["epochs"] if schedule["kind"] == "cosine_restarts" else schedule.get("cycles", 4)
-    return document | {"epochs": epochs, "batch_size": 16}
+    trainings = 1 + document.get("pruning", {}).get("rounds", 0)
+    return document | {"epochs": epochs * trainings, "batch_size": 16}

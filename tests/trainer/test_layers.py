@@ -58,6 +58,7 @@ def test_lenet_5_has_61706_parameters(size: int, padding: int) -> None:
         {"kind": "vgg", "depth": 11, "width": 2, "padding": 2, "variant": "small", "batch_norm": {}},
         {"kind": "resnet", "depth": 8, "dropout": {"drop": 0.5}},
         {"kind": "resnet", "depth": 14, "batch_norm": None},
+        {"kind": "resnet", "depth": 8, "batch_norm": None, "initialization": {"kind": "fixup"}},
         {"kind": "resnet", "depth": 50, "stem": "small", "dropout": {"drop": 0.5, "after": ["stage1.block1.conv2"]}},
     ],
 )

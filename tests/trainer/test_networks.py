@@ -32,6 +32,7 @@ SMALL: list[tuple[dict[str, Any], Shape]] = [
     ({"kind": "resnet", "depth": 8, "dropout": {"drop": 0.2, "form": "classic"}}, (1, 8, 8)),
     ({"kind": "layers", "layers": [{"kind": "global_average_pool"}]}, (3, 8, 8)),
 ]
+FIXUP: dict[str, Any] = {"kind": "resnet", "depth": 14, "batch_norm": None, "initialization": {"kind": "fixup"}}
 
 
 def rows(network: dict[str, Any], shape: Shape, classes: int = 4) -> Any:
@@ -430,6 +431,7 @@ def kept(network: dict[str, Any], shape: Shape, count: int = 3) -> float:
     ("network", "shape"),
     [
         *SMALL[:7],
+        (FIXUP, (3, 8, 8)),
         ({"kind": "mlp", "hidden": [5, 7], "dropout": {"drop": 0.5}}, (1, 8, 8)),
         ({"kind": "lenet", "pool": "max"}, (1, 28, 28)),
         ({"kind": "lenet", "batch_norm": {}}, (1, 28, 28)),

@@ -24,6 +24,7 @@ from trainer.events import (
     EpochFinished,
     Event,
     LayersInspected,
+    NetworkPruned,
     PhaseStarted,
     SnapshotTaken,
     StepsFinished,
@@ -99,6 +100,15 @@ GRID = [
     {"preprocessing": {"centre": "per_pixel", "whitening": {"kind": "zca", "epsilon": 0.1}}},
     {"augmentation": [{"kind": "color_jitter", "brightness": 0.4, "contrast": 0.4}, {"kind": "cutout", "size": 4}]},
     {"augmentation": [{"kind": "mixup"}], "loss": {"kind": "cross_entropy", "label_smoothing": 0.1}},
+    {"network": {"kind": "convnet", "channels": [3], "initialization": {"kind": "lsuv", "images": 20}}},
+    {"network": {"kind": "mlp", "hidden": [5], "initialization": {"kind": "data_dependent", "images": 20}}},
+    {"network": {"kind": "resnet", "depth": 8, "batch_norm": None, "initialization": {"kind": "fixup"}}},
+    {
+        "network": {"kind": "convnet", "channels": [3], "batch_norm": {}},
+        "pruning": {"kind": "lottery_ticket", "rounds": 1, "rate": 0.5},
+        "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 1},
+        "ensemble": {"kind": "snapshots", "last": 1},
+    },
 ]
 
 SCHEDULES: list[dict[str, Any]] = [
@@ -152,7 +162,7 @@ def results(events: Sequence[Event]) -> list[object]:
                 found.append(replace(event, seconds=0, images_per_second=0))
             case SnapshotTaken():
                 found.append((event.number, event.step, event.scores, bits(event.weights), str(event.provenance)))
-            case EnsembleScored() | LayersInspected():
+            case EnsembleScored() | LayersInspected() | NetworkPruned():
                 found.append(event)
     return found
 

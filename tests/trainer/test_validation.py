@@ -450,6 +450,126 @@ def test_an_absurdly_large_network_is_refused_with_its_size() -> None:
     assert "4,347,133,962 parameters" in mistake.detail
 
 
+def starting(kind: str, network: dict[str, object], **settings: object) -> dict[str, object]:
+    return {**network, "initialization": {"kind": kind, **settings}}
+
+
+@pytest.mark.parametrize(
+    ("network", "place", "code", "remedy"),
+    [
+        (
+            starting("random_walk", {"kind": "mlp", "activation": "tanh"}),
+            "/network/initialization/gain",
+            "unknown_gain",
+            "1.1 to 1.3",
+        ),
+        (
+            starting("random_walk", {"kind": "mlp", "activation": "sigmoid"}),
+            "/network/initialization/gain",
+            "unknown_gain",
+            "none for sigmoid; give the gain, or use relu",
+        ),
+        (
+            starting("lsuv", {"kind": "mlp"}, images=4_001),
+            "/network/initialization/images",
+            "larger_than_split",
+            "training split has 4000; use fewer",
+        ),
+        (
+            starting("data_dependent", {"kind": "convnet", "batch_norm": {}}),
+            "/network/batch_norm",
+            "data_dependent_with_batch_norm",
+            "use batch_norm: null",
+        ),
+        (
+            starting("data_dependent", {"kind": "layers", "layers": [CONVOLUTION | {"bias": False}, RELU]}),
+            "/network/layers/0",
+            "no_biases",
+            "give it bias: true",
+        ),
+        (
+            starting("fixup", {"kind": "resnet", "depth": 8}),
+            "/network/batch_norm",
+            "fixup_with_batch_norm",
+            "use batch_norm: null",
+        ),
+        (
+            starting(
+                "fixup",
+                {
+                    "kind": "layers",
+                    "layers": [{"kind": "batch_norm"}, residual(CONVOLUTION, shortcut=[CONVOLUTION]), RELU],
+                },
+            ),
+            "/network/layers/0",
+            "fixup_with_batch_norm",
+            "layer 0 (norm1)",
+        ),
+        (starting("fixup", {"kind": "convnet"}), "/network/initialization", "no_residual_branches", "kind: resnet"),
+        (
+            starting("fixup", {"kind": "layers", "layers": [CONVOLUTION, residual(RELU)]}),
+            "/network/initialization",
+            "no_weights_in_branch",
+            "give it a convolution",
+        ),
+    ],
+)
+def test_a_start_that_does_not_fit_the_network_is_refused(
+    network: dict[str, object], place: str, code: str, remedy: str
+) -> None:
+    mistake = only(network=network)
+
+    assert (mistake.pointer, mistake.code) == (place, code)
+    assert remedy in mistake.detail
+
+
+@pytest.mark.parametrize("kind", ["lsuv", "data_dependent"])
+def test_one_image_is_too_few_to_look_at(kind: str) -> None:
+    with pytest.raises(SpecInvalid) as caught:
+        plan(network=starting(kind, {"kind": "mlp"}, images=1))
+
+    (mistake,) = caught.value.mistakes
+    assert mistake.pointer == "/network/initialization/images"
+    assert "at least 2; it is 1" in mistake.detail
+
+
+def test_a_given_gain_lets_any_nonlinearity_walk() -> None:
+    assert codes(network=starting("random_walk", {"kind": "mlp", "activation": "tanh"}, gain=1.2)) == []
+
+
+def pruned(rounds: int, **settings: object) -> dict[str, object]:
+    return {"kind": "lottery_ticket", "rounds": rounds, **settings}
+
+
+def test_epochs_must_divide_into_a_training_more_than_rounds() -> None:
+    mistake = only(pruning=pruned(2), epochs=10, schedule=cycles(2))
+
+    assert (mistake.pointer, mistake.code) == ("/pruning/rounds", "not_divisible")
+    assert "2 rounds make 3 trainings" in mistake.detail
+    assert "use 1 rounds or 9 epochs" in mistake.detail
+
+
+def test_cycles_must_divide_the_epochs_of_one_training() -> None:
+    mistake = only(pruning=pruned(1), epochs=10, schedule=cycles(2))
+
+    assert (mistake.pointer, mistake.code) == ("/schedule/cycles", "not_divisible")
+    assert "5 epochs cannot be divided into 2 equal cycles; use 1 or 5 cycles, or 8 epochs" in mistake.detail
+
+
+def test_a_pruning_that_leaves_no_weights_is_refused() -> None:
+    mistake = only(pruning=pruned(9, rate=0.9), epochs=20, schedule=cycles(2))
+
+    assert (mistake.pointer, mistake.code) == ("/pruning/rate", "nothing_left")
+    assert "nothing is left of the 12,544 weights of layer 1 (hidden1) after 9 rounds" in mistake.detail
+    assert "at most 4 rounds" in mistake.detail
+
+
+def test_a_pruned_networks_memory_holds_its_mask() -> None:
+    pruned_once = plan(pruning=pruned(1), schedule=cycles(2))
+
+    assert pruned_once.memory.weights == 2 * plan().memory.weights
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(SpecInvalid) as caught:
         plan(epochs=3, batch_size=5000, network={"kind": "convnet", "kernel_size": 63})
@@ -610,6 +730,27 @@ def test_a_usual_schedule_has_no_warnings(changes: dict[str, object]) -> None:
         (
             alone("triangular", maximum=0.5, half=5) | {"regularization": {"decoupled_weight_decay": 3.0}},
             ("/regularization/decoupled_weight_decay", "large_decay"),
+        ),
+        (
+            {
+                "schedule": {"kind": "step", "learning_rate": 0.1, "every": 2},
+                "ensemble": {"kind": "none"},
+                "pruning": pruned(1),
+            },
+            ("/schedule/every", "never_decays"),
+        ),
+        ({"network": starting("orthogonal", {"kind": "mlp"})}, ("/network/initialization/gain", "wrong_gain")),
+        (
+            {"network": starting("lsuv", {"kind": "convnet", "batch_norm": {}})},
+            ("/network/initialization", "scale_is_normalized"),
+        ),
+        (
+            {"network": starting("data_dependent", {"kind": "mlp", "activation": "tanh"})},
+            ("/network/initialization/between_layers", "not_homogeneous"),
+        ),
+        (
+            {"network": starting("data_dependent", {"kind": "resnet", "depth": 8, "batch_norm": None})},
+            ("/network/initialization/between_layers", "not_homogeneous"),
         ),
     ],
 )

@@ -5,8 +5,10 @@ from app.store.states import Phase
 from trainer.events import (
     CheckpointReady,
     EpochFinished,
+    LayerPruned,
     LayersInspected,
     LintFound,
+    NetworkPruned,
     PhaseStarted,
     Scores,
     SnapshotTaken,
@@ -56,6 +58,17 @@ def test_lint_becomes_an_event_of_the_job() -> None:
     changes = changes_of([Message(LintFound("conv1", "dead", "Layer 0 (conv1): dead."))], {})
 
     assert changes.events == [("lint", "Layer 0 (conv1): dead.", {"layer": "conv1", "code": "dead"})]
+
+
+def test_a_pruning_becomes_an_event_of_the_job() -> None:
+    layers = (LayerPruned("hidden1", 1_000, 512), LayerPruned("output", 100, 81))
+
+    changes = changes_of([Message(NetworkPruned(3, 12, 96, 0.46, layers))], {})
+
+    ((kind, told, detail),) = changes.events
+    assert kind == "network_pruned"
+    assert "46.00%" in told
+    assert detail == {"round": 3, "sparsity": 0.46, "left": {"hidden1": 512, "output": 81}}
 
 
 def test_inspected_layers_are_kept_as_they_are() -> None:

@@ -29,7 +29,7 @@ from trainer.parsing import pointer
 RESERVED_NAMES = re.compile(
     "branch|preprocessing|shortcut|"
     r"(add|call|dump|extra|get|load|named|register|requires|set|share|state|to|zero)_\w+|"
-    "append|apply|bfloat16|buffers|children|compile|cpu|cuda|double|eval|extend|float|forward|half|insert|ipu|modules|"
+    "append|apply|bfloat16|branch|buffers|children|compile|cpu|cuda|double|eval|extend|float|forward|half|insert|ipu|modules|"
     "mtia|parameters|pop|to|train|training|type|xpu"
 )
 """What no layer can be named: modules of ours, and what torch has in every module."""
