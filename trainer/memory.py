@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from trainer.layers import LayerRow
-from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, Sgd, TrainingSpec
+from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, Sgd, TrainingSpec, WeightAveraging
 
 BYTES = 4
 """Of a float32."""
@@ -15,8 +15,8 @@ BYTES = 4
 class Memory:
     """Bytes on the device in the midst of a training step, estimated.
 
-    `activations` is what a full batch keeps until the backward pass. The data set, the libraries' own work space
-    and the framework itself come on top.
+    `weights` has their running average too, where there is one. `activations` is what a full batch keeps until the
+    backward pass. The data set, the libraries' own work space and the framework itself come on top.
     """
 
     weights: int
@@ -29,7 +29,7 @@ def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     """For batches of the spec's size through the layers of `rows`."""
     weights = BYTES * sum(row.weights + row.biases for row in rows)
     return Memory(
-        weights=weights,
+        weights=weights * (2 if isinstance(spec.ensemble, WeightAveraging) else 1),
         gradients=weights,
         optimizer=weights * state_tensors(spec.optimizer),
         activations=BYTES * spec.batch_size * sum(row.activations for row in rows),

@@ -42,6 +42,11 @@ E = TypeVar("E", bound=Event)
 TINY = dataset()
 COLOUR = dataset(shape=(3, 8, 8))
 
+PLATEAU = {"kind": "plateau", "learning_rate": 0.05, "patience": 1, "threshold": 0.9}
+NORMALIZED = {
+    "network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}},
+    "augmentation": [{"kind": "random_crop", "padding": 1}],
+}
 GRID = [
     {},
     {"network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}}},
@@ -99,6 +104,9 @@ GRID = [
     {"preprocessing": {"centre": "per_pixel", "whitening": {"kind": "zca", "epsilon": 0.1}}},
     {"augmentation": [{"kind": "color_jitter", "brightness": 0.4, "contrast": 0.4}, {"kind": "cutout", "size": 4}]},
     {"augmentation": [{"kind": "mixup"}], "loss": {"kind": "cross_entropy", "label_smoothing": 0.1}},
+    {"ensemble": {"kind": "independent", "members": 3}, "schedule": PLATEAU, "epochs": 2, **NORMALIZED},
+    {"ensemble": {"kind": "swa", "start": 1, "every": 2}, **NORMALIZED},
+    {"ensemble": {"kind": "ema", "decay": 0.7}, **NORMALIZED},
 ]
 
 SCHEDULES: list[dict[str, Any]] = [
