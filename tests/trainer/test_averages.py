@@ -60,9 +60,8 @@ def test_batch_norm_counts_one_more_epoch_as_training_would_see_it() -> None:
     (_, averaged) = of(SnapshotTaken, run(chosen))
     model = build.skeleton(chosen, (1, 8, 8), 4)
     model.load_state_dict(averaged.weights)
-    inputs: dict[str, list[Tensor]] = {"block1.norm": [], "block2.norm": []}
     norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
-    inputs = {name: [] for name in norms}
+    inputs: dict[str, list[Tensor]] = {name: [] for name in norms}
     for name, norm in norms.items():
         norm.register_forward_pre_hook(lambda _, given, name=name: inputs[name].append(given[0].detach().double()))
     augment = Augment(chosen.augmentation, TINY.train.images, 4, CPU, chosen.seed)
@@ -152,7 +151,10 @@ def test_averaged_weights_are_scored_beside_the_last_model_and_change_nothing_of
     assert bits(last.weights) == bits(plain.weights)
     assert (last.number, averaged.number, averaged.epoch, averaged.step) == (1, 2, 5, 15)
     predicted = log_probabilities(model, torch.tensor(TINY.validation.images))
-    assert found.scores == averaged.scores == scores(predicted, torch.tensor(TINY.validation.labels))
+    expected = scores(predicted, torch.tensor(TINY.validation.labels))
+    assert found.scores == averaged.scores
+    assert found.scores.accuracy == expected.accuracy
+    assert found.scores.negative_log_likelihood == pytest.approx(expected.negative_log_likelihood)
     assert found.single == last.scores
     assert [(one.snapshot, one.weight) for one in found.members] == [(2, 1.0)]
     assert (found.kind, found.averaged) == (ensemble["kind"], 4 if ensemble["kind"] == "swa" else 15)

@@ -76,7 +76,7 @@ def test_epochs_and_steps_are_counted_through_and_the_schedule_starts_anew() -> 
         (n, 3 * n - 2) for n in range(2, 7)
     ]
     rates = [rate for one in of(StepsFinished, events) for rate in one.learning_rates]
-    assert rates == 3 * [learning_rate(chosen.schedule, step / 3, 2) for step in range(6)]
+    assert rates == 3 * [learning_rate(chosen.schedule, step // 3 + step % 3 / 3, 2) for step in range(6)]
     assert [one.epoch for one in of(LayersInspected, events)] == [0, 1, 2, 3, 4, 5, 6]
     assert of(TrainingFinished, events)[0].step == 18
 
