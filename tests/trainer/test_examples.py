@@ -54,7 +54,8 @@ def test_an_example_trains(path: Path) -> None:
 
 
 def shortened(document: dict[str, Any]) -> dict[str, Any]:
-    """The example in small batches, with four short epochs, or as many as it has cycles, or all where cycles grow."""
-    schedule = document["schedule"]
-    epochs = document["epochs"] if schedule["kind"] == "cosine_restarts" else schedule.get("cycles", 4)
+    """The example in small batches, with four short epochs, or as many as it has cycles, or all where epochs are named."""
+    schedule, ensemble = document["schedule"], document.get("ensemble", {})
+    names_epochs = schedule["kind"] == "cosine_restarts" or "start" in ensemble
+    epochs = document["epochs"] if names_epochs else schedule.get("cycles", 4)
     return document | {"epochs": epochs, "batch_size": 16}
