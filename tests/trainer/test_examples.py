@@ -54,7 +54,7 @@ def test_an_example_trains(path: Path) -> None:
 
 
 def shortened(document: dict[str, Any]) -> dict[str, Any]:
-    """The example in small batches, with four short epochs, or as many as it has cycles, or all where epochs are named."""
+    """The example in small batches, with four short epochs, as many as it has cycles, or all where it names some."""
     schedule, ensemble = document["schedule"], document.get("ensemble", {})
     names_epochs = schedule["kind"] == "cosine_restarts" or "start" in ensemble
     epochs = document["epochs"] if names_epochs else schedule.get("cycles", 4)
