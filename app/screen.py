@@ -25,6 +25,7 @@ from app.api.schemas import (
 )
 from app.client import Client
 from app.store.states import Status
+from trainer.events import ensemble_title
 
 COLOURS = {
     Status.SUCCEEDED: "green",
@@ -138,14 +139,20 @@ def job_table(jobs: Iterable[JobView]) -> Table:
 
 
 def ensemble_table(ensemble: EnsembleView) -> Table:
-    """Members, the last model alone, and what they predict together."""
+    """Members, the last model alone, and what they predict together; or averaged weights beside the last."""
     table = _table("model", "epoch", "weight", "accuracy", "error", "negative log-likelihood")
-    for member in ensemble.members:
-        name = f"snapshot {member.number}"
-        table.add_row(name, str(member.epoch), f"{member.weight:.3f}", *_figures(member.scores))
-    table.add_section()
+    if ensemble.averaged is None:
+        for member in ensemble.members:
+            name = f"snapshot {member.number}"
+            table.add_row(name, str(member.epoch), f"{member.weight:.3f}", *_figures(member.scores))
+        table.add_section()
     table.add_row("last model alone", "", "", *_figures(ensemble.single))
-    table.add_row("ensemble", "", "", *_figures(ensemble.scores), style="bold")
+    if ensemble.averaged is None and ensemble.geometric_mean and ensemble.majority_vote:
+        table.add_row("geometric mean", "", "", *_figures(ensemble.geometric_mean))
+        vote = ensemble.majority_vote
+        table.add_row("majority vote", "", "", f"{vote.accuracy:.2%}", f"{vote.error:.2%}", "")
+    title = ensemble_title(ensemble.kind, len(ensemble.members), ensemble.averaged)
+    table.add_row(title, "", "", *_figures(ensemble.scores), style="bold")
     return table
 
 
@@ -263,9 +270,19 @@ def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
     epochs = len(plan.learning_rates) - 1
     marks = [" "] * len(rates)
     for epoch in plan.snapshot_epochs:
+        if epoch > epochs:
+            break
         marks[min(len(rates) - 1, round(epoch / epochs * len(rates)) - 1)] = "▲"
     yield " " * 10 + "".join(marks)
     yield " " * 10 + f"learning rate over {epochs} epochs; ▲ {len(plan.snapshot_epochs)} snapshots"
+    match plan.spec["ensemble"]:
+        case {"kind": "independent", "members": members}:
+            yield " " * 10 + f"each of {members} members goes through this; epochs are counted through"
+        case {"kind": "swa", "start": start, "every": every}:
+            count = len(range(start, epochs + 1, every))
+            yield " " * 10 + f"the weights of {count} epochs are averaged, from epoch {start} on: one snapshot more"
+        case {"kind": "ema", "decay": decay}:
+            yield " " * 10 + f"the weights of all steps are averaged with decay {decay:g}: one snapshot more"
     if plan.spec["schedule"]["kind"] == "plateau":
         yield " " * 10 + "falls below this when the validation loss no longer improves"
 

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,12 @@ from trainer.events import (
     LayersInspected,
     LintFound,
     NetworkPruned,
+    Scores,
     SnapshotTaken,
     TrainingStarted,
     TrainingStopped,
+    VoteScores,
+    ensemble_title,
 )
 from trainer.spec import TrainingSpec
 from trainer.train import Resume, train
@@ -96,7 +98,7 @@ class Run:
                 print(f"{event.parameters:,} parameters on {event.environment['device']}; files in {self.folder}")
             case EpochFinished():
                 self.result["epochs"].append(asdict(event))
-                print(_epoch_line(event, self.spec.epochs), flush=True)
+                print(_epoch_line(event, self.spec.total_epochs), flush=True)
             case LayersInspected():
                 self.result["layers"].append(asdict(event))
                 if self.shows_layers:
@@ -220,12 +222,22 @@ def _layer_table(event: LayersInspected) -> str:
 
 
 def _ensemble_table(event: EnsembleScored) -> str:
-    rows: Iterator[tuple[str, Any]] = ((f"snapshot {member.snapshot}", member.scores) for member in event.members)
-    lines = [
-        f"{name:<12} accuracy {scores.accuracy:.2%}  negative log-likelihood {scores.negative_log_likelihood:.4f}"
-        for name, scores in (*rows, ("ensemble", event.scores))
-    ]
-    return "\n".join(lines)
+    rows: list[tuple[str, Scores | VoteScores]] = []
+    if event.averaged is None:
+        rows += [(f"snapshot {member.snapshot}", member.scores) for member in event.members]
+    rows.append(("last model alone", event.single))
+    if event.averaged is None:
+        rows += [("geometric mean", event.geometric_mean), ("majority vote", event.majority_vote)]
+    rows.append((ensemble_title(event.kind, len(event.members), event.averaged), event.scores))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {_figures(scores)}" for name, scores in rows)
+
+
+def _figures(scores: Scores | VoteScores) -> str:
+    accuracy = f"accuracy {scores.accuracy:.2%}"
+    if isinstance(scores, VoteScores):
+        return accuracy
+    return f"{accuracy}  negative log-likelihood {scores.negative_log_likelihood:.4f}"
 
 
 if __name__ == "__main__":

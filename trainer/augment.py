@@ -5,8 +5,9 @@ uint8 until the first change that makes fractions, and float32 from there on: no
 """
 
 from collections.abc import Sequence
+from copy import copy
 from math import sqrt, tau
-from typing import Literal, assert_never
+from typing import Literal, Self, assert_never
 
 import numpy as np
 import torch
@@ -48,6 +49,12 @@ class Augment:
         self._fills = {change.fill: fill_colour(images, change.fill).to(device) for change in cutouts}
         if any(isinstance(change, PcaLighting) for change in changes):
             self._axes = lighting_axes(images).to(device)
+
+    def with_seed(self, seed: int) -> Self:
+        """The same changes, with the draws of another seed."""
+        other = copy(self)
+        other._seed = seed
+        return other
 
     def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Changed images, and their targets: the labels (N,), or distributions (N, K) float32 where images are mixed.

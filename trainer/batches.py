@@ -1,6 +1,8 @@
 """The training split on the device, in batches: every image exactly once an epoch."""
 
 from collections.abc import Iterator
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -22,6 +24,12 @@ class Batches:
         self._seed = seed
         count = len(split)
         self._used = count - count % batch_size if drop_last else count
+
+    def with_seed(self, seed: int) -> Self:
+        """The same images, in the orders of another seed."""
+        other = copy(self)
+        other._seed = seed
+        return other
 
     def sizes(self) -> list[int]:
         """The number of images in each batch of an epoch."""

@@ -81,15 +81,26 @@ class InitializationFailed(TrainerError):
 
 
 class Diverged(TrainerError):
-    """The loss became NaN or infinite at `step` (counted from 1 over the whole training)."""
+    """The loss became NaN or infinite at `step` (counted from 1 over the whole training).
 
-    def __init__(self, step: int, epoch: int, loss: float, learning_rate: float) -> None:
+    `layer` is the first whose weights or outputs are not finite, None where all are; `checkpoint_step` is that of the
+    last checkpoint, None before the first.
+    """
+
+    def __init__(
+        self, step: int, epoch: int, loss: float, learning_rate: float, layer: str | None, checkpoint_step: int | None
+    ) -> None:
+        where = f" The first values that are not finite stand in layer {layer}." if layer else ""
+        kept = "There is no checkpoint yet." if checkpoint_step is None else f"Step {checkpoint_step} is the last kept."
         super().__init__(
             f"The loss became {loss} at step {step} (epoch {epoch}), where the learning rate was {learning_rate:g}."
+            f"{where} {kept}"
         )
         self.hint = "Lower schedule.learning_rate, or add network.batch_norm or a smaller initialization."
         self.step = step
         self.epoch = epoch
+        self.layer = layer
+        self.checkpoint_step = checkpoint_step
 
 
 class CheckpointDamaged(TrainerError):

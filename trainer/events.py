@@ -4,6 +4,7 @@ Steps and epochs are counted from 1 over the whole training: an event with `step
 the 31st update. Losses are mean cross-entropy in nats, accuracies are shares in [0, 1], times are seconds.
 Training losses are those that were minimised, with mixed and smoothed targets where the spec asks for them; training
 accuracy is against the labels, in a mixed batch those of the images that dominate.
+Where several members are trained, the second's epochs and steps follow the last of the first.
 Tensors in events are copies in host memory that training no longer touches.
 """
 
@@ -20,6 +21,7 @@ HISTOGRAM_EDGES = (*(-magnitude for magnitude in reversed(_MAGNITUDES)), *_MAGNI
 1e-8 to 1e3, so that vanishing values can be told apart."""
 
 Phase = Literal["loading_data", "training", "scoring"]
+EnsembleKind = Literal["snapshots", "independent", "swa", "ema"]
 
 
 @dataclass(frozen=True)
@@ -181,12 +183,28 @@ class EnsembleMember:
 
 
 @dataclass(frozen=True)
-class EnsembleScored:
-    """Averaged probabilities of `members` on the validation split, beside the last model alone."""
+class VoteScores:
+    """How often most votes go to the right class. Votes are no probabilities: there is no likelihood."""
 
+    accuracy: float
+    error: float
+
+
+@dataclass(frozen=True)
+class EnsembleScored:
+    """Averaged probabilities of `members` on the validation split, beside the last model alone.
+
+    Other ways to combine the same predictions stand beside it to compare. Of averaged weights, the one member is the
+    model that has them, and `averaged` counts what they are the average of: epochs of `swa`, steps of `ema`.
+    """
+
+    kind: EnsembleKind
     members: tuple[EnsembleMember, ...]
     scores: Scores
     single: Scores
+    geometric_mean: Scores
+    majority_vote: VoteScores
+    averaged: int | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +219,14 @@ class TrainingFinished:
     """Everything asked for is done."""
 
     step: int
+
+
+def ensemble_title(kind: EnsembleKind, members: int, averaged: int | None) -> str:
+    """An ensemble in a few words."""
+    if averaged is None:
+        return f"ensemble of {members}"
+    counted = "epochs" if kind == "swa" else "steps"
+    return f"averaged weights ({kind.upper()} of {averaged:,} {counted})"
 
 
 Event = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from trainer.layers import LayerRow
-from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, Sgd, TrainingSpec
+from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, Sgd, TrainingSpec, WeightAveraging
 
 BYTES = 4
 """Of a float32."""
@@ -18,8 +18,9 @@ PRECISION_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 class Memory:
     """Bytes on the device in the midst of a training step, estimated.
 
-    `weights` counts a pruned network's mask and, in half precision, the rounded copies; `activations` is what a full
-    batch keeps until the backward pass. The data set, the libraries' work space and the framework itself come on top.
+    `weights` counts a pruned network's mask, the running average of weights and, in half precision, the rounded copies;
+    `activations` is what a full batch keeps until the backward pass. The data set, the libraries' work space and the
+    framework itself come on top.
     """
 
     weights: int
@@ -33,8 +34,9 @@ def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     parameters = sum(row.weights + row.biases for row in rows)
     of_a_value = PRECISION_BYTES[spec.execution.precision]
     copies = of_a_value * parameters if of_a_value < BYTES else 0
+    kept = 1 + bool(spec.pruning) + isinstance(spec.ensemble, WeightAveraging)
     return Memory(
-        weights=BYTES * parameters * (2 if spec.pruning else 1) + copies,
+        weights=BYTES * parameters * kept + copies,
         gradients=BYTES * parameters,
         optimizer=BYTES * parameters * state_tensors(spec.optimizer),
         activations=of_a_value * spec.batch_size * sum(row.activations for row in rows),

@@ -6,7 +6,7 @@ Pure arithmetic, no torch: the API answers with it before anything is stored, an
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
+from math import ceil, log, prod
 from typing import assert_never
 
 from trainer import networks, schedule, sparsity
@@ -27,13 +27,16 @@ from trainer.spec import (
     CosineRestarts,
     CosineSchedule,
     Cutout,
+    ExponentialMovingAverage,
     HeInitialization,
     HorizontalFlip,
+    IndependentEnsemble,
     LinearSchedule,
     Mixup,
     Momentum,
     MultiStepSchedule,
     NesterovMomentum,
+    NoEnsemble,
     NoMomentum,
     OneCycleSchedule,
     PcaLighting,
@@ -46,6 +49,7 @@ from trainer.spec import (
     SnapshotCycles,
     SnapshotEnsemble,
     StepSchedule,
+    StochasticWeightAveraging,
     TrainingSpec,
     TriangularSchedule,
 )
@@ -62,6 +66,8 @@ decomposition takes a minute or two; both grow fast from there."""
 CAREFUL_EPSILON = 0.01
 USUAL_LABEL_SMOOTHING = 0.5
 FEWEST_COMPILED_STEPS = 2_500
+LARGEST_SHARE_OF_START = 0.1
+"""Of the initial weights in a moving average at the end."""
 HANDED_DATASETS = {"mnist5k"}
 """Data sets whose images mean something else when mirrored."""
 
@@ -70,7 +76,8 @@ HANDED_DATASETS = {"mnist5k"}
 class Plan:
     """What will happen: the layers, the rate at the start of each epoch, the epochs that end in a snapshot.
 
-    `multiply_adds` is for one image, forward; `activations` counts the values that training keeps of one image.
+    Of several members, the rates are those of each, and epochs are counted through. `multiply_adds` is for one image,
+    forward; `activations` counts the values that training keeps of one image.
     """
 
     spec: TrainingSpec
@@ -83,6 +90,11 @@ class Plan:
     learning_rates: tuple[float, ...]
     snapshot_epochs: tuple[int, ...]
     warnings: tuple[Warning, ...]
+
+    @property
+    def steps(self) -> int:
+        """Updates of all members."""
+        return self.steps_per_epoch * self.spec.total_epochs
 
 
 def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
@@ -122,6 +134,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         snapshot_epochs=_snapshot_epochs(spec),
         warnings=(
             *_warnings(spec),
+            *_average_warnings(spec, facts),
             *_whitening_warnings(spec, facts, rows),
             *_augmentation_warnings(spec, facts),
             *_execution_warnings(spec, facts, rows),
@@ -267,8 +280,26 @@ def _layer_rate_mistakes(spec: TrainingSpec, rows: tuple[LayerRow, ...]) -> Iter
 
 
 def _ensemble_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
-    if not isinstance(spec.ensemble, SnapshotEnsemble):
-        return
+    match spec.ensemble:
+        case SnapshotEnsemble():
+            yield from _snapshot_mistakes(spec, spec.ensemble)
+        case StochasticWeightAveraging(start=start) if start >= spec.epochs:
+            yield Mistake(
+                "/ensemble/start",
+                "too_late",
+                f"From the end of epoch {start} on, {spec.epochs} epochs give fewer than two sets of weights to "
+                "average; start earlier.",
+            )
+        case StochasticWeightAveraging(start=start, every=every) if start + every > spec.epochs:
+            yield Mistake(
+                "/ensemble/every",
+                "never_comes",
+                f"After epoch {start} the next weights would be those of epoch {start + every}, and the training has "
+                f"{spec.epochs}; use at most {spec.epochs - start}.",
+            )
+
+
+def _snapshot_mistakes(spec: TrainingSpec, ensemble: SnapshotEnsemble) -> Iterator[Mistake]:
     match spec.schedule:
         case SnapshotCycles(cycles=cycles):
             pass
@@ -285,11 +316,11 @@ def _ensemble_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
                 f"{spec.schedule.kind} and gives a single snapshot.",
             )
             return
-    if spec.ensemble.last > cycles > 0:
+    if ensemble.last > cycles > 0:
         yield Mistake(
             "/ensemble/last",
             "more_than_cycles",
-            f"The last {spec.ensemble.last} snapshots are asked for, but {cycles} cycles give {cycles}.",
+            f"The last {ensemble.last} snapshots are asked for, but {cycles} cycles give {cycles}.",
         )
 
 
@@ -326,7 +357,9 @@ def _boundary_rates(spec: TrainingSpec) -> tuple[float, ...]:
 
 
 def _snapshot_epochs(spec: TrainingSpec) -> tuple[int, ...]:
-    """The schedule's snapshots, once for each training."""
+    """Of independent members the last epoch of each; else the schedule's, once for each training."""
+    if spec.members > 1:
+        return tuple(range(spec.epochs, spec.total_epochs + 1, spec.epochs))
     each = schedule.snapshot_epochs(spec.schedule, spec.epochs_each)
     return tuple(number * spec.epochs_each + epoch for number in range(spec.trainings) for epoch in each)
 
@@ -452,12 +485,42 @@ def _warnings(spec: TrainingSpec) -> Iterator[Warning]:
     yield from _network_warnings(spec)
     yield from _update_warnings(spec)
     yield from _schedule_warnings(spec)
-    if isinstance(spec.schedule, SnapshotCycles) and not isinstance(spec.ensemble, SnapshotEnsemble):
-        yield Warning("/ensemble", "unused_snapshots", "The schedule takes snapshots, but no ensemble is made of them.")
+    if isinstance(spec.schedule, SnapshotCycles):
+        yield from _unused_snapshots(spec)
     for index, step in enumerate(spec.augmentation):
         if isinstance(step, HorizontalFlip) and spec.dataset in HANDED_DATASETS:
             detail = f"Mirrored images of {spec.dataset} are no longer what their labels say."
             yield Warning(pointer("augmentation", index), "changes_meaning", detail)
+
+
+def _unused_snapshots(spec: TrainingSpec) -> Iterator[Warning]:
+    match spec.ensemble:
+        case NoEnsemble() | ExponentialMovingAverage():
+            detail = "The schedule takes snapshots, but no ensemble is made of them."
+            yield Warning("/ensemble", "unused_snapshots", detail)
+        case IndependentEnsemble():
+            detail = "The schedule has cycles, but independent members are kept at their ends only."
+            yield Warning("/ensemble", "unused_snapshots", detail)
+
+
+def _average_warnings(spec: TrainingSpec, facts: DataFacts) -> Iterator[Warning]:
+    match spec.ensemble:
+        case StochasticWeightAveraging(start=start) if _vanishes(spec, start):
+            detail = (
+                f"From epoch {start} on the rate is below {LEAST_USEFUL_SHARE:g} of its highest, and the average is of "
+                "weights that are nearly the same; start earlier, or let the rate fall less."
+            )
+            yield Warning("/ensemble/start", "nearly_equal_weights", detail)
+        case ExponentialMovingAverage(decay=decay):
+            steps = steps_per_epoch(spec, facts.train_count) * spec.epochs
+            share = decay**steps
+            if share > LARGEST_SHARE_OF_START:
+                least = ceil(log(LARGEST_SHARE_OF_START) / log(decay))
+                detail = (
+                    f"After {steps:,} steps the initial weights still have a share of {share:.0%} in the average; it "
+                    f"takes {least:,} steps, or a smaller decay, to forget them."
+                )
+                yield Warning("/ensemble/decay", "remembers_start", detail)
 
 
 def _whitening_warnings(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Warning]:
@@ -601,14 +664,14 @@ def _schedule_warnings(spec: TrainingSpec) -> Iterator[Warning]:
     if warmup and warmup.start == 0 and spec.schedule.clock == "epoch":
         detail = "By the clock of whole epochs the first one trains at a rate of zero; use a start above 0."
         yield Warning("/schedule/warmup/start", "idle_epoch", detail)
-    if _vanishes(spec):
+    if _vanishes(spec, spec.epochs / 2):
         detail = f"Through the last half of the training the rate is below {LEAST_USEFUL_SHARE:g} of its highest."
         yield Warning("/schedule", "vanishing_rate", detail)
 
 
-def _vanishes(spec: TrainingSpec) -> bool:
-    """Looked at in 64 places from the middle on."""
-    moments = (spec.epochs_each * (1 + share / 64) / 2 for share in range(64))
+def _vanishes(spec: TrainingSpec, start: float) -> bool:
+    """Looked at in 64 places from the epoch `start` on."""
+    moments = (start + (spec.epochs_each - start) * share / 64 for share in range(64))
     rates = (schedule.learning_rate(spec.schedule, moment, spec.epochs_each) for moment in moments)
     return max(rates) < LEAST_USEFUL_SHARE * schedule.peak(spec.schedule)
 

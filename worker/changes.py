@@ -16,6 +16,7 @@ from trainer.events import (
     SnapshotTaken,
     StepsFinished,
     TrainingStarted,
+    ensemble_title,
 )
 from worker.wire import Message
 
@@ -47,7 +48,9 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             changes.events.append(("lint", event.detail, {"layer": event.layer, "code": event.code}))
         case SnapshotTaken():
             changes.snapshots.append(_snapshot(event, hashes[str(message.file)]))
-            told = f"Snapshot {event.number} of epoch {event.epoch}: accuracy {event.scores.accuracy:.2%}."
+            average = event.provenance.get("average")
+            what = f"averaged weights ({average.upper()})" if average else f"epoch {event.epoch}"
+            told = f"Snapshot {event.number} of {what}: accuracy {event.scores.accuracy:.2%}."
             changes.events.append(("snapshot_taken", told, {"number": event.number, **asdict(event.scores)}))
         case NetworkPruned():
             told = (
@@ -61,9 +64,18 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             changes.checkpoints.append(CheckpointRef(event.step, event.epoch, hashes[str(message.file)]))
         case EnsembleScored():
             members = [(member.snapshot, member.weight) for member in event.members]
-            changes.ensemble = NewEnsemble(members, event.scores, event.single)
+            changes.ensemble = NewEnsemble(
+                event.kind,
+                members,
+                event.scores,
+                event.single,
+                event.geometric_mean,
+                event.majority_vote,
+                event.averaged,
+            )
+            title = ensemble_title(event.kind, len(members), event.averaged)
             told = (
-                f"Ensemble of {len(members)}: accuracy {event.scores.accuracy:.2%}, "
+                f"{title[0].upper()}{title[1:]}: accuracy {event.scores.accuracy:.2%}, "
                 f"the last model alone {event.single.accuracy:.2%}."
             )
             changes.events.append(("ensemble_scored", told, asdict(event.scores)))

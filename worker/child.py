@@ -165,7 +165,8 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
 def _failure(error: Exception, step: int) -> Failed:
     match error:
         case Diverged():
-            return Failed("diverged", "loss_not_finite", str(error), {"epoch": error.epoch}, error.hint, error.step)
+            detail = {"epoch": error.epoch, "layer": error.layer, "checkpoint_step": error.checkpoint_step}
+            return Failed("diverged", "loss_not_finite", str(error), detail, error.hint, error.step)
         case SpecInvalid() | DataInvalid() | ExecutionUnavailable() | InitializationFailed() | LintRefused():
             return Failed("user", _code(error), str(error), {}, error.hint, step)
         case TrainerError():

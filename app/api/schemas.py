@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.store.states import FailureClass, Phase, Status, Wanted
+from trainer.events import EnsembleKind
 
 
 class View(BaseModel):
@@ -209,13 +210,30 @@ class MemberView(View):
     scores: ScoresView = Field(description="When it stands alone.")
 
 
+class VoteScoresView(View):
+    """How often most members' votes go to the right class; votes have no likelihood."""
+
+    accuracy: Share
+    error: Share = Field(description="1 - accuracy.")
+
+
 class EnsembleView(View):
-    """Averaged predictions of several snapshots, beside the last model alone."""
+    """Averaged predictions of several snapshots, or one model of averaged weights, beside the last model alone."""
 
     id: str
     job_id: str
-    scores: ScoresView
-    single: ScoresView
+    kind: EnsembleKind = Field(description="As in the spec.")
+    averaged: int | None = Field(
+        description="What the weights are the average of: epochs of swa, steps of ema; null where predictions are."
+    )
+    scores: ScoresView = Field(description="Of averaged probabilities, or of the model of averaged weights.")
+    single: ScoresView = Field(description="The last model alone; of independent members, the last.")
+    geometric_mean: ScoresView | None = Field(
+        description="Of the members' geometric mean, to compare; null in ensembles that were scored without it."
+    )
+    majority_vote: VoteScoresView | None = Field(
+        description="Of a vote, to compare, where ties go to the largest sum of probabilities; null as before."
+    )
     members: list[MemberView]
     created_at: datetime
 
@@ -277,7 +295,7 @@ class LayerView(View):
 class MemoryView(View):
     """Bytes on the device in the midst of a training step, estimated: the data set and work space come on top."""
 
-    weights: int
+    weights: int = Field(description="With their running average, where there is one.")
     gradients: int
     optimizer: int = Field(description="What the optimizer keeps between steps.")
     activations: int = Field(description="What a full batch keeps until the backward pass.")
@@ -303,9 +321,10 @@ class PlanView(View):
     steps_per_epoch: int
     steps: int
     learning_rates: list[float] = Field(
-        description="At each epoch boundary, the start of the first included; of `plateau` without reductions."
+        description="At each epoch boundary, the start of the first included; of `plateau` without reductions. Of "
+        "independent members, those of each."
     )
-    snapshot_epochs: list[int] = Field(description="A snapshot is taken at the end of each.")
+    snapshot_epochs: list[int] = Field(description="A snapshot is taken at the end of each. Counted through.")
     warnings: list[WarningView]
 
 

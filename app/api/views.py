@@ -23,6 +23,7 @@ from app.api.schemas import (
     ProgressView,
     ScoresView,
     SnapshotView,
+    VoteScoresView,
     WarningView,
     WorkerView,
 )
@@ -112,11 +113,31 @@ def ensemble_view(session: Session, ensemble: Ensemble) -> EnsembleView:
     return EnsembleView(
         id=ensemble.id,
         job_id=ensemble.job_id,
+        kind=ensemble.kind,
+        averaged=ensemble.averaged,
         scores=_scores(ensemble),
         single=single,
+        geometric_mean=_geometric_mean(ensemble),
+        majority_vote=_majority_vote(ensemble),
         members=members,
         created_at=ensemble.created_at,
     )
+
+
+def _geometric_mean(ensemble: Ensemble) -> ScoresView | None:
+    if ensemble.geometric_mean_accuracy is None:
+        return None
+    return ScoresView(
+        accuracy=ensemble.geometric_mean_accuracy,
+        error=ensemble.geometric_mean_error,
+        negative_log_likelihood=ensemble.geometric_mean_negative_log_likelihood,
+    )
+
+
+def _majority_vote(ensemble: Ensemble) -> VoteScoresView | None:
+    if ensemble.majority_vote_accuracy is None:
+        return None
+    return VoteScoresView(accuracy=ensemble.majority_vote_accuracy, error=ensemble.majority_vote_error)
 
 
 def dataset_view(dataset: Dataset) -> DatasetView:
@@ -156,7 +177,7 @@ def plan_view(plan: Plan) -> PlanView:
         activations=plan.activations,
         memory_bytes=MemoryView.model_validate(asdict(plan.memory)),
         steps_per_epoch=plan.steps_per_epoch,
-        steps=plan.steps_per_epoch * plan.spec.epochs,
+        steps=plan.steps,
         learning_rates=list(plan.learning_rates),
         snapshot_epochs=list(plan.snapshot_epochs),
         warnings=[WarningView.model_validate(asdict(warning)) for warning in plan.warnings],

@@ -27,7 +27,7 @@ from app.store.models import (
     Worker,
 )
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
-from trainer.events import LayersInspected, Scores
+from trainer.events import EnsembleKind, LayersInspected, Scores, VoteScores
 
 KEPT_CHECKPOINTS = 2
 
@@ -102,11 +102,15 @@ class NewSnapshot:
 
 @dataclass(frozen=True)
 class NewEnsemble:
-    """An ensemble of snapshots by number, with their weights."""
+    """An ensemble of snapshots by number, with their weights; of averaged weights, `averaged` counts them."""
 
+    kind: EnsembleKind
     members: Sequence[tuple[int, float]]
     scores: Scores
     single: Scores
+    geometric_mean: Scores
+    majority_vote: VoteScores
+    averaged: int | None = None
 
 
 @dataclass
@@ -380,12 +384,19 @@ def _store_ensemble(session: Session, job_id: str, new: NewEnsemble) -> None:
     ensemble = Ensemble(
         id=ids.new("ens"),
         job_id=job_id,
+        kind=new.kind,
+        averaged=new.averaged,
         accuracy=new.scores.accuracy,
         error=new.scores.error,
         negative_log_likelihood=new.scores.negative_log_likelihood,
         single_accuracy=new.single.accuracy,
         single_error=new.single.error,
         single_negative_log_likelihood=new.single.negative_log_likelihood,
+        geometric_mean_accuracy=new.geometric_mean.accuracy,
+        geometric_mean_error=new.geometric_mean.error,
+        geometric_mean_negative_log_likelihood=new.geometric_mean.negative_log_likelihood,
+        majority_vote_accuracy=new.majority_vote.accuracy,
+        majority_vote_error=new.majority_vote.error,
     )
     session.add(ensemble)
     session.flush()

@@ -61,7 +61,7 @@ def submit(
         spec=spec.model_dump(mode="json"),
         spec_sha256=spec.sha256,
         device=spec.device,
-        epochs=spec.epochs,
+        epochs=spec.total_epochs,
         steps_per_epoch=steps_per_epoch,
         status=Status.QUEUED,
         wanted=Wanted.RUN,

@@ -308,7 +308,10 @@ class Checkpoint(Base):
 
 
 class Ensemble(Base):
-    """Averaged probabilities of snapshots on the validation split, beside the single last model."""
+    """Averaged probabilities of snapshots, or averaged weights, on the validation split, beside the single last model.
+
+    `averaged` counts the weights of `swa` and `ema`. What other combinations score is null where it was not asked yet.
+    """
 
     __tablename__ = "ensembles"
 
@@ -320,6 +323,13 @@ class Ensemble(Base):
     single_accuracy: Mapped[float]
     single_error: Mapped[float]
     single_negative_log_likelihood: Mapped[float]
+    kind: Mapped[str] = mapped_column(server_default="snapshots")
+    averaged: Mapped[int | None] = mapped_column(BigInteger)
+    geometric_mean_accuracy: Mapped[float | None]
+    geometric_mean_error: Mapped[float | None]
+    geometric_mean_negative_log_likelihood: Mapped[float | None]
+    majority_vote_accuracy: Mapped[float | None]
+    majority_vote_error: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(server_default=now())
 
 

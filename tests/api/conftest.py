@@ -22,7 +22,7 @@ from app.store.models import Blob, Job, Worker
 from tests.servers import Template, Valkey, await_true
 from tests.shop import Shop
 from tests.specs import document
-from trainer.events import Scores
+from trainer.events import Scores, VoteScores
 
 
 @dataclass
@@ -118,6 +118,16 @@ def finished(api: Api, tmp_path: Path) -> Finished:
         ],
         snapshots=[NewSnapshot(number, number, 10 * number, scores, {"n": number}, sha256) for number in (1, 2, 3)],
     )
-    api.shop.record(claim, ensemble=NewEnsemble([(2, 0.5), (3, 0.5)], Scores(0.8, 0.2, 0.4), scores))
+    api.shop.record(
+        claim,
+        ensemble=NewEnsemble(
+            "snapshots",
+            [(2, 0.5), (3, 0.5)],
+            Scores(0.8, 0.2, 0.4),
+            scores,
+            geometric_mean=Scores(0.78, 0.22, 0.41),
+            majority_vote=VoteScores(0.76, 0.24),
+        ),
+    )
     api.shop.act(attempts.succeed, claim.job_id, claim.attempt)
     return Finished(claim.job_id, content)

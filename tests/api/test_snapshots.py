@@ -7,11 +7,12 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from app.api.snapshots import byte_range
 from app.errors import Problem
 from app.store.engine import write
-from app.store.models import BlobChunk
+from app.store.models import BlobChunk, Ensemble
 from tests.api.conftest import Api, Finished
 
 
@@ -125,8 +126,24 @@ def test_the_ensemble_stands_beside_its_members_and_the_single_model(api: Api, f
 
     assert found["scores"]["accuracy"] == 0.8
     assert found["single"]["accuracy"] == 0.75
+    assert found["geometric_mean"] == {"accuracy": 0.78, "error": 0.22, "negative_log_likelihood": 0.41}
+    assert found["majority_vote"] == {"accuracy": 0.76, "error": 0.24}
+    assert (found["kind"], found["averaged"]) == ("snapshots", None)
     assert [(member["number"], member["weight"]) for member in found["members"]] == [(2, 0.5), (3, 0.5)]
     assert api.http.get(f"/v1/ensembles/{found['id']}").json() == found
+
+
+def test_an_ensemble_of_before_there_were_other_combinations_is_shown_without_them(
+    api: Api, finished: Finished
+) -> None:
+    blank = {"geometric_mean_accuracy": None, "majority_vote_accuracy": None}
+    with write(api.shop.engine) as session:
+        session.execute(update(Ensemble).where(Ensemble.job_id == finished.id).values(blank))
+
+    found = api.http.get(f"/v1/jobs/{finished.id}/ensemble").json()
+
+    assert (found["geometric_mean"], found["majority_vote"]) == (None, None)
+    assert found["scores"]["accuracy"] == 0.8
 
 
 @pytest.mark.parametrize(

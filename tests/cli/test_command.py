@@ -183,11 +183,28 @@ def test_validate_says_that_a_plateau_depends_on_the_training(annealer: Run, spe
     assert "falls below this when the validation loss no longer improves" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("ensemble", "told"),
+    [
+        ({"kind": "independent", "members": 3}, "each of 3 members goes through this"),
+        ({"kind": "swa", "start": 2}, "the weights of 3 epochs are averaged, from epoch 2 on"),
+        ({"kind": "ema", "decay": 0.9}, "the weights of all steps are averaged with decay 0.9"),
+    ],
+)
+def test_validate_says_what_is_done_besides_one_training(
+    annealer: Run, spec_file: SpecFile, ensemble: dict[str, object], told: str
+) -> None:
+    done = annealer("validate", spec_file(schedule={"kind": "cosine", "learning_rate": 0.05}, ensemble=ensemble))
+
+    assert "learning rate over 4 epochs" in done.stdout
+    assert told in done.stdout
+
+
 def test_validate_asks_the_server_for_data_sets_that_are_not_bundled(annealer: Run, spec_file: SpecFile) -> None:
     done = annealer("validate", spec_file(dataset="mine"))
 
     assert done.returncode == 2
-    assert "/dataset: There is no data set mine. There is mnist5k." in done.stderr
+    assert "/dataset: There is no data set mine. There is gaussian, mnist5k." in done.stderr
 
 
 def test_delete_removes_a_finished_job(annealer: Run, client: Client) -> None:

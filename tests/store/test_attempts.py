@@ -14,9 +14,10 @@ from app.store.errors import BlobDamaged, Fenced
 from app.store.models import Attempt, Checkpoint
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
 from tests.shop import Shop
-from trainer.events import Scores
+from trainer.events import Scores, VoteScores
 
 SCORES = Scores(0.9, 0.1, 0.3)
+VOTES = VoteScores(0.7, 0.3)
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_what_is_told_twice_is_stored_once(shop: Shop, blob: Any) -> None:
         "epochs": [epoch(1)],
         "snapshots": [taken(1, blob("weights"))],
         "checkpoints": [CheckpointRef(10, 1, blob("checkpoint"))],
-        "ensemble": NewEnsemble([(1, 1.0)], SCORES, SCORES),
+        "ensemble": NewEnsemble("swa", [(1, 1.0)], SCORES, SCORES, SCORES, VOTES, averaged=5),
     }
 
     shop.record(claim, **changes)
@@ -154,6 +155,7 @@ def test_what_is_told_twice_is_stored_once(shop: Shop, blob: Any) -> None:
         ensemble = ensembles.of_job(session, claim.job_id)
         assert ensemble is not None
         assert len(ensembles.members(session, ensemble.id)) == 1
+        assert (ensemble.kind, ensemble.averaged) == ("swa", 5)
 
 
 def test_an_ensemble_keeps_its_members_in_order_with_their_weights(shop: Shop, blob: Any) -> None:
@@ -161,12 +163,17 @@ def test_an_ensemble_keeps_its_members_in_order_with_their_weights(shop: Shop, b
     numbers = (1, 2, 3)
     shop.record(claim, snapshots=[taken(number, blob(str(number))) for number in numbers])
 
-    shop.record(claim, ensemble=NewEnsemble([(2, 0.25), (3, 0.75)], SCORES, Scores(0.8, 0.2, 0.6)))
+    shares = [(2, 0.25), (3, 0.75)]
+    single, geometric = Scores(0.8, 0.2, 0.6), Scores(0.85, 0.15, 0.5)
+    shop.record(claim, ensemble=NewEnsemble("snapshots", shares, SCORES, single, geometric, VOTES))
 
     with shop.look() as session:
         ensemble = ensembles.of_job(session, claim.job_id)
         assert ensemble is not None
         assert (ensemble.accuracy, ensemble.single_accuracy) == (0.9, 0.8)
+        assert (ensemble.geometric_mean_accuracy, ensemble.geometric_mean_negative_log_likelihood) == (0.85, 0.5)
+        assert (ensemble.majority_vote_accuracy, ensemble.majority_vote_error) == (0.7, 0.3)
+        assert (ensemble.kind, ensemble.averaged) == ("snapshots", None)
         members = ensembles.members(session, ensemble.id)
         assert [(member.snapshot.number, member.weight) for member in members] == [(2, 0.25), (3, 0.75)]
 
@@ -229,7 +236,7 @@ def test_a_lost_job_goes_on_from_its_checkpoint_without_what_came_after(shop: Sh
         checkpoints=[CheckpointRef(20, 2, blob("checkpoint"))],
     )
     shop.record(claim, epochs=[epoch(3)], snapshots=[taken(2, blob("two"))])
-    shop.record(claim, ensemble=NewEnsemble([(1, 0.5), (2, 0.5)], SCORES, SCORES))
+    shop.record(claim, ensemble=NewEnsemble("snapshots", [(1, 0.5), (2, 0.5)], SCORES, SCORES, SCORES, VOTES))
     shop.act(attempts.release, claim.job_id, claim.attempt)
 
     going_on = again(shop)

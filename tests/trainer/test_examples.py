@@ -54,8 +54,9 @@ def test_an_example_trains(path: Path) -> None:
 
 
 def shortened(document: dict[str, Any]) -> dict[str, Any]:
-    """The example in small batches; each of its trainings with four epochs, its cycles, or all where cycles grow."""
-    schedule = document["schedule"]
-    epochs = document["epochs"] if schedule["kind"] == "cosine_restarts" else schedule.get("cycles", 4)
+    """In small batches; each training with four epochs, its cycles, or all where cycles grow or epochs are named."""
+    schedule, ensemble = document["schedule"], document.get("ensemble", {})
+    names_epochs = schedule["kind"] == "cosine_restarts" or "start" in ensemble
+    epochs = document["epochs"] if names_epochs else schedule.get("cycles", 4)
     trainings = 1 + document.get("pruning", {}).get("rounds", 0)
     return document | {"epochs": epochs * trainings, "batch_size": 16}

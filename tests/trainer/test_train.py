@@ -43,6 +43,11 @@ E = TypeVar("E", bound=Event)
 TINY = dataset()
 COLOUR = dataset(shape=(3, 8, 8))
 
+PLATEAU = {"kind": "plateau", "learning_rate": 0.05, "patience": 1, "threshold": 0.9}
+NORMALIZED = {
+    "network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}},
+    "augmentation": [{"kind": "random_crop", "padding": 1}],
+}
 GRID = [
     {},
     {"network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}}},
@@ -109,6 +114,9 @@ GRID = [
         "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 1},
         "ensemble": {"kind": "snapshots", "last": 1},
     },
+    {"ensemble": {"kind": "independent", "members": 3}, "schedule": PLATEAU, "epochs": 2, **NORMALIZED},
+    {"ensemble": {"kind": "swa", "start": 1, "every": 2}, **NORMALIZED},
+    {"ensemble": {"kind": "ema", "decay": 0.7}, **NORMALIZED},
 ]
 
 SCHEDULES: list[dict[str, Any]] = [

@@ -46,6 +46,48 @@ def test_more_snapshots_than_cycles_are_refused() -> None:
     assert only(ensemble={"kind": "snapshots", "last": 3}).pointer == "/ensemble/last"
 
 
+def flat(ensemble: dict[str, object], **changes: object) -> dict[str, object]:
+    """At a constant rate for ten epochs."""
+    return {"schedule": {"kind": "constant", "learning_rate": 0.1}, "epochs": 10, "ensemble": ensemble, **changes}
+
+
+def test_averages_that_would_not_come_are_refused() -> None:
+    late, never = only(**flat({"kind": "swa", "start": 10})), only(**flat({"kind": "swa", "start": 4, "every": 7}))
+
+    assert (late.pointer, late.code) == ("/ensemble/start", "too_late")
+    assert (never.pointer, never.code) == ("/ensemble/every", "never_comes")
+    assert "use at most 6" in never.detail
+    assert plan(**flat({"kind": "swa", "start": 4, "every": 6})).snapshot_epochs == (10,)
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "pointer"),
+    [
+        ({"kind": "independent", "members": 1}, "/ensemble/members"),
+        ({"kind": "ema", "decay": 0.0}, "/ensemble/decay"),
+        ({"kind": "ema", "decay": 1.0}, "/ensemble/decay"),
+        ({"kind": "swa", "start": 0}, "/ensemble/start"),
+    ],
+)
+def test_ensembles_out_of_bounds_are_refused(ensemble: dict[str, object], pointer: str) -> None:
+    assert only(**flat(ensemble)).pointer == pointer
+
+
+def test_members_ends_are_their_snapshots_and_their_steps_add_up() -> None:
+    found = plan(**flat({"kind": "independent", "members": 3}))
+
+    assert found.snapshot_epochs == (10, 20, 30)
+    assert found.steps == 3 * 10 * found.steps_per_epoch
+    assert len(found.learning_rates) == 11
+
+
+def test_averaged_weights_are_kept_beside_the_weights() -> None:
+    averaged, alone = plan(**flat({"kind": "swa", "start": 5})), plan(**flat({"kind": "none"}))
+
+    assert averaged.memory.weights == 2 * alone.memory.weights
+    assert averaged.memory.gradients == alone.memory.gradients
+
+
 def test_a_snapshot_ensemble_needs_cycles() -> None:
     mistake = only(schedule={"kind": "constant", "learning_rate": 0.1})
 
@@ -711,6 +753,12 @@ def test_a_usual_schedule_has_no_warnings(changes: dict[str, object]) -> None:
         (alone("multistep", after=[5, 20]), ("/schedule/after/1", "never_decays")),
         (alone("step", every=15, warmup={"epochs": 5}), ("/schedule/every", "never_decays")),
         (alone("plateau", patience=20), ("/schedule/patience", "never_decays")),
+        (
+            alone("multistep", after=[11], factor=0.0005) | {"ensemble": {"kind": "swa", "start": 11}},
+            ("/ensemble/start", "nearly_equal_weights"),
+        ),
+        (alone("constant") | {"ensemble": {"kind": "ema", "decay": 0.9999}}, ("/ensemble/decay", "remembers_start")),
+        ({"ensemble": {"kind": "independent", "members": 2}}, ("/ensemble", "unused_snapshots")),
         (alone("triangular", maximum=0.1, half=21), ("/schedule/half", "never_peaks")),
         (alone("cosine_restarts", first=6), ("/epochs", "unfinished_cycle")),
         (alone("constant", warmup={"epochs": 11}), ("/schedule/warmup/epochs", "long_warmup")),

@@ -1,9 +1,14 @@
 """What a child has reported, as changes for the store."""
 
-from app.store.attempts import CheckpointRef, Progress
+import pytest
+
+from app.store.attempts import CheckpointRef, NewEnsemble, Progress
 from app.store.states import Phase
 from trainer.events import (
     CheckpointReady,
+    EnsembleKind,
+    EnsembleMember,
+    EnsembleScored,
     EpochFinished,
     LayerPruned,
     LayersInspected,
@@ -13,6 +18,7 @@ from trainer.events import (
     Scores,
     SnapshotTaken,
     StepsFinished,
+    VoteScores,
 )
 from worker.changes import changes_of
 from worker.wire import Message
@@ -52,6 +58,35 @@ def test_files_become_blobs() -> None:
     assert [(one.number, one.sha256, one.provenance) for one in changes.snapshots] == [(1, "hash-a", {"seed": 1})]
     assert changes.checkpoints == [CheckpointRef(20, 2, "hash-b")]
     assert [kind for kind, _, _ in changes.events] == ["snapshot_taken"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "averaged", "told"),
+    [
+        ("snapshots", 2, None, "Ensemble of 2: accuracy 90.00%, the last model alone 80.00%."),
+        ("swa", 1, 5, "Averaged weights (SWA of 5 epochs): accuracy 90.00%, the last model alone 80.00%."),
+        ("ema", 1, 1200, "Averaged weights (EMA of 1,200 steps): accuracy 90.00%, the last model alone 80.00%."),
+    ],
+)
+def test_an_ensemble_is_stored_with_all_its_scores_and_told_of(
+    kind: EnsembleKind, members: int, averaged: int | None, told: str
+) -> None:
+    single, geometric, votes = Scores(0.8, 0.2, 0.6), Scores(0.85, 0.15, 0.5), VoteScores(0.7, 0.3)
+    parts = tuple(EnsembleMember(number, 1 / members, SCORES) for number in range(members))
+
+    changes = changes_of([Message(EnsembleScored(kind, parts, SCORES, single, geometric, votes, averaged))], {})
+
+    shares = [(number, 1 / members) for number in range(members)]
+    assert changes.ensemble == NewEnsemble(kind, shares, SCORES, single, geometric, votes, averaged)
+    assert [message for _, message, _ in changes.events] == [told]
+
+
+def test_a_snapshot_of_averaged_weights_is_told_as_such() -> None:
+    taken = SnapshotTaken(2, 5, 50, SCORES, {}, {"average": "swa"})
+
+    ((_, told, _),) = changes_of([Message(taken, "a")], {"a": "hash"}).events
+
+    assert told == "Snapshot 2 of averaged weights (SWA): accuracy 90.00%."
 
 
 def test_lint_becomes_an_event_of_the_job() -> None:

@@ -24,6 +24,7 @@ from trainer.events import (
     TrainingFinished,
     TrainingStarted,
     TrainingStopped,
+    VoteScores,
 )
 from worker.wire import Failed, Message, decode, encode
 
@@ -38,7 +39,15 @@ STATISTICS = LayerStatistics(2, "conv1", "Convolution", VALUES, VALUES, None, 0.
         PhaseStarted("training"),
         TrainingStarted("cpu", 93_322, 20, 32, 1, {"torch": "2.13.0"}),
         EpochFinished(1, 32, 0.5, 0.9, 0.4, 0.92, 0.1, 1234.5, 0.7),
-        EnsembleScored((EnsembleMember(3, 0.5, SCORES), EnsembleMember(4, 0.5, SCORES)), SCORES, SCORES),
+        EnsembleScored(
+            "snapshots",
+            (EnsembleMember(3, 0.5, SCORES), EnsembleMember(4, 0.5, SCORES)),
+            SCORES,
+            SCORES,
+            SCORES,
+            VoteScores(0.98, 0.02),
+        ),
+        EnsembleScored("swa", (EnsembleMember(2, 1.0, SCORES),), SCORES, SCORES, SCORES, VoteScores(0.99, 0.01), 5),
         LayersInspected(3, 96, (STATISTICS, STATISTICS)),
         LintFound("activation5", "vanishing", "Layer 10 (activation5): its outputs have vanished."),
         NetworkPruned(1, 5, 160, 0.2, (LayerPruned("hidden1", 1_000, 800), LayerPruned("output", 100, 80))),

@@ -222,6 +222,37 @@ def test_a_worker_takes_the_next_job_after_a_cancel(plant: Plant) -> None:
     await_status(plant.shop, second, Status.SUCCEEDED)
 
 
+def test_independent_members_are_one_job_of_all_their_epochs(plant: Plant) -> None:
+    cosine = {"kind": "cosine", "learning_rate": 0.05}
+    job = plant.shop.submit(schedule=cosine, epochs=2, ensemble={"kind": "independent", "members": 2})
+    plant.bell.ring("auto")
+    await_status(plant.shop, job, Status.SUCCEEDED)
+
+    with plant.shop.look() as session:
+        assert [row.epoch for row in metrics.epochs(session, job.id)] == [1, 2, 3, 4]
+        assert [taken.epoch for taken in snapshots.of_job(session, job.id)] == [2, 4]
+        ensemble = ensembles.of_job(session, job.id)
+        assert ensemble is not None
+        assert (ensemble.kind, len(ensembles.members(session, ensemble.id))) == ("independent", 2)
+    assert (plant.shop.job(job.id).epoch, plant.shop.job(job.id).epochs) == (4, 4)
+
+
+def test_averaged_weights_are_stored_as_one_more_snapshot(plant: Plant) -> None:
+    cosine = {"kind": "cosine", "learning_rate": 0.05}
+    job = plant.shop.submit(schedule=cosine, ensemble={"kind": "swa", "start": 2})
+    plant.bell.ring("auto")
+    await_status(plant.shop, job, Status.SUCCEEDED)
+
+    with plant.shop.look() as session:
+        last, averaged = snapshots.of_job(session, job.id)
+        assert "average" not in last.provenance
+        assert averaged.provenance["average"] == "swa"
+        ensemble = ensembles.of_job(session, job.id)
+        assert ensemble is not None
+        assert (ensemble.kind, ensemble.averaged, ensemble.accuracy) == ("swa", 3, averaged.accuracy)
+        assert ensemble.single_accuracy == last.accuracy
+
+
 def test_a_loss_that_is_not_finite_fails_the_job_with_the_step_and_a_hint(plant: Plant) -> None:
     job = plant.shop.submit(
         schedule={"kind": "constant", "learning_rate": 1000.0},
@@ -235,6 +266,10 @@ def test_a_loss_that_is_not_finite_fails_the_job_with_the_step_and_a_hint(plant:
     assert (failed.failure_class, failed.failure_code) == ("diverged", "loss_not_finite")
     assert failed.failure_detail is not None
     assert f"at step {failed.failure_detail['step']}" in str(failed.failure_message)
+    assert f"layer {failed.failure_detail['layer']}" in str(failed.failure_message)
+    checkpoint_step = failed.failure_detail["checkpoint_step"] or 0
+    assert checkpoint_step % 32 == 0
+    assert checkpoint_step < failed.failure_detail["step"]
     assert "learning_rate" in str(failed.failure_hint)
     assert failed.attempt == 1
     with plant.shop.look() as session:
