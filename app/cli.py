@@ -15,6 +15,7 @@ from app import __version__
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from rich.console import Console
 
     from app.client import Client, ProblemError
     from trainer.document import Document
@@ -79,7 +80,13 @@ def demo(
     with System(folder, free_port()) as system, Client(system.url) as client:
         job = client.submit(document.value)
         console.print(f"Submitted {spec} as {job.id}.", highlight=False, soft_wrap=True)
-        job = screen.follow(console, client, job.id)
+        try:
+            job = screen.follow(console, client, job.id)
+        except KeyboardInterrupt:
+            # Else it would stand before the job of the next demo.
+            client.cancel(job.id)
+            typer.echo(f"Cancelled {job.id}.")
+            raise
         console.print(screen.job_summary(job))
         if job.spec["ensemble"]["kind"] != "none" and job.status == "succeeded":
             console.print(screen.ensemble_table(client.ensemble(job.id)))
@@ -97,7 +104,6 @@ def demo(
 @cli.command()
 def validate(spec: SpecFile, url: Url = None, as_json: AsJson = False) -> None:
     """Check a spec and show what it would do. Data sets other than the bundled ones are asked of the server."""
-    from rich.console import Console
 
     from app import screen
     from trainer import schedule
@@ -108,7 +114,7 @@ def validate(spec: SpecFile, url: Url = None, as_json: AsJson = False) -> None:
         _print_json(plan)
         return
     parsed = document.spec()
-    console = Console()
+    console = _console()
     resolved = json.dumps(plan.spec, indent=2, ensure_ascii=False)
     console.print(resolved, highlight=console.is_terminal, markup=False, soft_wrap=True)
     console.print(screen.layer_table(plan.layers))
@@ -460,11 +466,15 @@ def _show(as_json: bool, items: "Iterable[BaseModel]", table: Any) -> None:
 
 
 def _print(renderable: Any) -> None:
+    _console().print(renderable)
+
+
+def _console() -> "Console":
+    """A pipe has no width: nothing is cut for it."""
     from rich.console import Console
 
     console = Console()
-    # A pipe has no width: nothing is cut for it.
-    console.print(renderable) if console.is_terminal else Console(width=200).print(renderable)
+    return console if console.is_terminal else Console(width=200)
 
 
 def _print_json(model: "BaseModel") -> None:

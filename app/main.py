@@ -1,10 +1,15 @@
 """The API server: `uvicorn --factory app.main:create`."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
 
 from app import __version__, errors, logs
 from app.api import datasets, documents, ensembles, events, health, jobs, layers, metrics, snapshots, workers
@@ -20,7 +25,10 @@ def create(settings: Settings | None = None) -> FastAPI:
     """The app, with settings from the environment unless they are given."""
     logs.configure()
     settings = settings or Settings()
-    app = FastAPI(lifespan=_lifespan, dependencies=[Depends(refuse_unknown_parameters)])
+    # Its pages of documentation load nothing from other hosts.
+    app: FastAPI = FastAPIOffline(
+        title=documents.TITLE, lifespan=_lifespan, dependencies=[Depends(refuse_unknown_parameters)]
+    )
     app.state.settings = settings
     app.state.engine = engine.create(settings.database_url.get_secret_value())
     app.state.bell = Bell(settings.broker_url.get_secret_value())
@@ -36,9 +44,33 @@ def create(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
+    with _told_of_the_end(app.state.watcher):
+        yield
     await app.state.watcher.close()
     app.state.engine.dispose()
+
+
+@contextmanager
+def _told_of_the_end(watcher: Watcher) -> Iterator[None]:
+    """Clients that wait are let go with the first signal to end: the server would wait for them, then cut them off."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(watcher.release)
+        if callable(before_us := before[signal.Signals(number)]):
+            before_us(number, frame)
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _front() -> RedirectResponse:

@@ -36,9 +36,12 @@ class Watcher:
         self._tick_seconds = tick_seconds
         self._waiters: set[_Waiter] = set()
         self._task: asyncio.Task[None] | None = None
+        self.is_closing = False
 
     async def changed(self, job_id: str, version: int, timeout: float) -> bool:
         """Wait up to `timeout` seconds for the job's version to differ, or the job to be gone."""
+        if self.is_closing:
+            return False
         waiter = _Waiter(job_id, version)
         self._waiters.add(waiter)
         if self._task is None or self._task.done():
@@ -46,11 +49,17 @@ class Watcher:
         try:
             async with asyncio.timeout(timeout):
                 await waiter.woken.wait()
-            return True
+            return not self.is_closing
         except TimeoutError:
             return False
         finally:
             self._waiters.discard(waiter)
+
+    def release(self) -> None:
+        """Let everybody go without news, because the server is to end; nobody waits any more."""
+        self.is_closing = True
+        for waiter in self._waiters:
+            waiter.woken.set()
 
     async def close(self) -> None:
         """Stop watching."""

@@ -38,6 +38,8 @@ NUMBERS = {
     *("mean", "std", "gradient std", "dead", "saturated", "update / weight"),
     *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "slots", "number"),
 }
+WIDTH_OF_FIGURES = 100
+"""Of a progress line beside its bar."""
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -49,7 +51,7 @@ def follow(console: Console, client: Client, job_id: str) -> JobView:
         return _each(jobs, printer.show)
     progress = Progress(
         TextColumn("{task.fields[state]}", style="bold cyan"),
-        BarColumn(),
+        BarColumn(bar_width=max(4, min(40, console.width - WIDTH_OF_FIGURES))),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[figures]}"),
         console=console,
@@ -115,7 +117,7 @@ def job_summary(job: JobView) -> Table:
     table.add_row("data set", job.dataset)
     table.add_row("labels", Text(", ".join(f"{key}={value}" for key, value in job.labels.items()) or "none"))
     table.add_row("progress", f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}")
-    table.add_row("attempt", f"{job.attempt} of at most {job.max_attempts}")
+    table.add_row("attempt", f"{job.attempt}; given up after {job.max_attempts} that fail")
     if job.queue_position:
         table.add_row("in the queue", str(job.queue_position))
     if job.latest:
@@ -327,7 +329,7 @@ def _table(*headers: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         is_number = header in NUMBERS
-        table.add_column(header, justify="right" if is_number else "left", no_wrap=header == "id")
+        table.add_column(header, justify="right" if is_number else "left", no_wrap=header == "id", overflow="fold")
     return table
 
 

@@ -86,9 +86,15 @@ class Run:
                 resume=goes_on,
                 stop=lambda: bool(asked),
             )
-            for event in events:
-                self._handle(event)
-        self._write()
+            try:
+                for event in events:
+                    self._handle(event)
+            except TrainerError:
+                self._write_metrics()
+                raise
+        self._write_metrics()
+        if self.code == DONE:
+            self._write_result()
         return self.code
 
     def _handle(self, event: Event) -> None:
@@ -130,14 +136,15 @@ class Run:
         files = [self.folder / taken["file"] for taken in facts["snapshots"]]
         return Resume(path, files)
 
-    def _write(self) -> None:
-        if self.code == DONE:
-            (self.folder / CHECKPOINT).unlink(missing_ok=True)
-            (self.folder / "result.json").write_text(json.dumps(self.result, indent=2) + "\n")
+    def _write_metrics(self) -> None:
         with (self.folder / "metrics.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, [field.name for field in fields(EpochFinished)])
             writer.writeheader()
             writer.writerows(self.result["epochs"])
+
+    def _write_result(self) -> None:
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        (self.folder / "result.json").write_text(json.dumps(self.result, indent=2) + "\n")
 
 
 class _interrupt:

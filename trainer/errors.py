@@ -91,7 +91,11 @@ class Diverged(TrainerError):
         self, step: int, epoch: int, loss: float, learning_rate: float, layer: str | None, checkpoint_step: int | None
     ) -> None:
         where = f" The first values that are not finite stand in layer {layer}." if layer else ""
-        kept = "There is no checkpoint yet." if checkpoint_step is None else f"Step {checkpoint_step} is the last kept."
+        kept = (
+            "There was no checkpoint yet."
+            if checkpoint_step is None
+            else f"The last checkpoint was that of step {checkpoint_step}."
+        )
         super().__init__(
             f"The loss became {loss} at step {step} (epoch {epoch}), where the learning rate was {learning_rate:g}."
             f"{where} {kept}"

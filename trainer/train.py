@@ -297,12 +297,12 @@ class Training:
             raise CheckpointDamaged("The checkpoint belongs to another spec or data set.")
         try:
             self._load(tensors, facts)
-        except (KeyError, TypeError, RuntimeError) as error:
+            for path in resume.snapshots:
+                weights, provenance = snapshot.read(path)
+                self._remember(provenance["number"], weights)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointDamaged(f"The checkpoint does not fit the network: {error}") from error
         self.last_checkpoint = CheckpointReady(self.epochs_done, self.step, tensors, facts)
-        for path in resume.snapshots:
-            weights, provenance = snapshot.read(path)
-            self._remember(provenance["number"], weights)
 
     def _begin(self, member: int) -> None:
         """Start a member from its own seed; of the one before nothing is left but its snapshot."""
@@ -313,7 +313,6 @@ class Training:
         self.model = self._model()
         self.memory_format = self._memory_format()
         self.model.to(memory_format=execution.FORMATS[self.memory_format])  # type: ignore[call-overload]
-        self.executor = execution.Executor(self.model, self.spec.execution, self.device, self.spec.batch_size)
         self.mask = pruning.Mask(self.model) if self.spec.pruning else None
         self._forget_updates()
         self.correct.zero_()
@@ -321,6 +320,7 @@ class Training:
 
     def _forget_updates(self) -> None:
         """Update from now on as if no step had been done."""
+        self.executor = execution.Executor(self.model, self.spec.execution, self.device, self.spec.batch_size)
         self.updates = Updates(self.model, self.spec.optimizer, self.spec.regularization)
         self.average = averages.of(self.model, self.spec.ensemble)
         self.observed = Observed()

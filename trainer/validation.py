@@ -14,7 +14,7 @@ from trainer.data import DataFacts
 from trainer.errors import Mistake, SpecInvalid, Warning
 from trainer.layers import BatchNormalization, Convolution, Layer, LayerRow, ShapeMismatch, show, table
 from trainer.memory import Memory, estimate
-from trainer.networks import lint, start
+from trainer.networks import checks, start
 from trainer.parsing import pointer
 from trainer.spec import (
     Adam,
@@ -112,14 +112,14 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
     try:
         layers = networks.describe(spec.network, facts.shape, len(facts.classes))
         rows = table(layers, facts.shape)
-        mistakes += lint.mistakes(spec.network, layers)
+        mistakes += checks.mistakes(spec.network, layers)
         mistakes += _size_mistakes(rows)
         mistakes += _batch_norm_mistakes(spec, facts, rows)
         mistakes += _layer_rate_mistakes(spec, rows)
         mistakes += start.mistakes(spec.network, layers, rows, facts.train_count)
         mistakes += _pruning_mistakes(spec, rows)
     except ShapeMismatch as mismatch:
-        mistakes.append(lint.misfit(spec.network, mismatch))
+        mistakes.append(checks.misfit(spec.network, mismatch))
     if mistakes:
         raise SpecInvalid(mistakes)
     return Plan(
@@ -138,7 +138,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
             *_whitening_warnings(spec, facts, rows),
             *_augmentation_warnings(spec, facts),
             *_execution_warnings(spec, facts, rows),
-            *lint.warnings(spec.network, layers, rows),
+            *checks.warnings(spec.network, layers, rows),
             *start.warnings(spec.network, layers, rows),
         ),
     )
@@ -280,6 +280,10 @@ def _layer_rate_mistakes(spec: TrainingSpec, rows: tuple[LayerRow, ...]) -> Iter
 
 
 def _ensemble_mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
+    if spec.pruning and isinstance(spec.ensemble, StochasticWeightAveraging | ExponentialMovingAverage):
+        detail = "Each pruning sets the weights back to their start, and an average begins anew; leave one of them out."
+        yield Mistake("/ensemble/kind", "pruned_average", detail)
+        return
     match spec.ensemble:
         case SnapshotEnsemble():
             yield from _snapshot_mistakes(spec, spec.ensemble)
@@ -664,7 +668,7 @@ def _schedule_warnings(spec: TrainingSpec) -> Iterator[Warning]:
     if warmup and warmup.start == 0 and spec.schedule.clock == "epoch":
         detail = "By the clock of whole epochs the first one trains at a rate of zero; use a start above 0."
         yield Warning("/schedule/warmup/start", "idle_epoch", detail)
-    if _vanishes(spec, spec.epochs / 2):
+    if _vanishes(spec, spec.epochs_each / 2):
         detail = f"Through the last half of the training the rate is below {LEAST_USEFUL_SHARE:g} of its highest."
         yield Warning("/schedule", "vanishing_rate", detail)
 

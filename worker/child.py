@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
+import itertools
 import os
 import queue
 import signal
@@ -29,7 +30,7 @@ from trainer.errors import (
     SpecInvalid,
     TrainerError,
 )
-from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished
+from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
 from trainer.parsing import parse
 from trainer.train import Resume, train
 from worker.order import STOP, Order
@@ -47,6 +48,8 @@ class Outbox(threading.Thread):
         self._scratch = scratch
         self._events: queue.Queue[Event | None] = queue.Queue(maxsize=OUTBOX_EVENTS)
         self._error: Exception | None = None
+        # A checkpoint of one step may come twice: each has a file of its own.
+        self._numbers = itertools.count(1)
 
     def put(self, event: Event) -> None:
         """Hand on an event; raises what went wrong with an earlier one."""
@@ -81,8 +84,8 @@ class Outbox(threading.Thread):
             case SnapshotTaken(number=number, weights=weights, provenance=provenance):
                 name = f"snapshot-{number}.safetensors"
                 snapshot.write(self._scratch / name, weights, provenance)
-            case CheckpointReady(step=step, tensors=tensors, facts=facts):
-                name = f"checkpoint-{step}.safetensors"
+            case CheckpointReady(tensors=tensors, facts=facts):
+                name = f"checkpoint-{next(self._numbers)}.safetensors"
                 checkpoint.write(self._scratch / name, tensors, facts)
             case _:
                 return None
@@ -100,8 +103,11 @@ def run(connection: Connection, order: Order) -> None:
     try:
         for event in _events(order, stop):
             outbox.put(event)
-            if isinstance(event, StepsFinished):
-                step = event.first_step + len(event.losses) - 1
+            match event:
+                case TrainingStarted():
+                    step = event.first_step - 1
+                case StepsFinished():
+                    step = event.first_step + len(event.losses) - 1
         outbox.drain()
     except Exception as error:
         failure = _failure(error, step)

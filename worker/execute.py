@@ -24,7 +24,7 @@ from app.store.engine import is_unavailable, retry
 from app.store.errors import BlobDamaged, Fenced
 from app.store.states import FailureClass, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
-from worker import forkserver, memory
+from worker import forkserver, oom
 from worker.changes import changes_of
 from worker.order import STOP, Order
 from worker.station import Station
@@ -112,11 +112,11 @@ class Supervisor:
     # The supervisor's thread.
 
     def _supervise(self) -> None:
-        kills_before = memory.out_of_memory_kills()
+        kills_before = oom.out_of_memory_kills()
         try:
             order = self._order()
         except BlobDamaged as error:
-            self._reject_checkpoint(error)
+            self._reject_checkpoint(str(error))
             return
         if not self._start(order):
             self._finish(None)
@@ -125,7 +125,10 @@ class Supervisor:
             self._store(batch)
         assert self._child is not None
         exit_code = self._child.join()
-        self._finish(self._failure(exit_code, memory.out_of_memory_kills() > kills_before))
+        if self._has_refused_its_checkpoint:
+            self._reject_checkpoint("the child could not go on from it")
+            return
+        self._finish(self._failure(exit_code, oom.out_of_memory_kills() > kills_before))
 
     def _order(self) -> Order:
         """What the child is to do, with the files it goes on from fetched and checked."""
@@ -186,6 +189,11 @@ class Supervisor:
             while True:
                 inbox.put(decode(self._child.connection.recv_bytes()))
         except (EOFError, OSError):
+            pass
+        except Exception:
+            self.log.exception("report cannot be read")
+            self._kill()
+        finally:
             inbox.put(None)
 
     def _store(self, batch: list[Message]) -> None:
@@ -282,9 +290,14 @@ class Supervisor:
             return (self.scratch / "child.log").read_bytes()[-size:].decode(errors="replace")
         return ""
 
-    def _reject_checkpoint(self, error: BlobDamaged) -> None:
+    @property
+    def _has_refused_its_checkpoint(self) -> bool:
+        event = self._last.event if self._last else None
+        return isinstance(event, Failed) and event.code == "checkpoint_damaged" and self.claim.checkpoint is not None
+
+    def _reject_checkpoint(self, reason: str) -> None:
         assert self.claim.checkpoint is not None
-        self.log.warning("stored files are damaged", error=str(error))
+        self.log.warning("checkpoint is damaged", reason=reason)
         step = self.claim.checkpoint.step
         self._patiently(
             lambda: retry(

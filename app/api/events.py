@@ -74,7 +74,7 @@ async def _follow(engine: Engine, watcher: Watcher, job_id: str, after: int) -> 
         for event in news:
             after = event.number
             yield _frame(event)
-        if is_final and not news:
+        if (is_final and not news) or watcher.is_closing:
             return
         if not news and not await watcher.changed(job_id, version, KEEP_ALIVE_SECONDS):
             yield ": still here\n\n"

@@ -20,7 +20,7 @@ def show(
     job_id: Id,
     engine: EngineOf,
     epoch: Annotated[
-        int | None, Query(ge=0, le=10_000, description="Only after this epoch; 0 for initialisation.")
+        int | None, Query(ge=0, le=2**31 - 1, description="Only after this epoch; 0 for initialisation.")
     ] = None,
 ) -> LayerStatisticsList:
     """Outputs, gradients, dead units and update sizes, at initialisation and after the epochs that the spec names."""

@@ -257,10 +257,6 @@ def lose(session: Session, attempt: Attempt) -> Status:
     job = jobs.lock(session, attempt.job_id)
     attempt.outcome = Outcome.LOST
     attempt.ended_at = now()
-    if job.wanted is Wanted.CANCEL:
-        _finish(session, job, Status.CANCELLED)
-        events.append(session, job, "cancelled", "The job was cancelled; its worker was gone already.")
-        return job.status
     message = f"Worker {attempt.worker_id} stopped renewing its lease."
     return requeue(session, job, Failure(FailureClass.INFRASTRUCTURE, "worker_lost", message))
 
@@ -279,7 +275,11 @@ def reject_checkpoint(session: Session, job_id: str, attempt: int, step: int) ->
 
 
 def requeue(session: Session, job: Job, failure: Failure) -> Status:
-    """Put a job that the caller holds back into the queue, or fail it when its attempts are used up."""
+    """Put a job that the caller holds back into the queue, or end it: as the user wishes, or out of attempts."""
+    if job.wanted is Wanted.CANCEL:
+        _finish(session, job, Status.CANCELLED)
+        events.append(session, job, "cancelled", f"{failure.message} The job was cancelled before it was tried again.")
+        return job.status
     used = session.scalar(select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome != Outcome.RELEASED))
     if used is not None and used >= job.max_attempts:
         return _fail(session, job, failure, f"{failure.message} All {job.max_attempts} attempts are used up.")
@@ -344,7 +344,7 @@ def _forget_after(session: Session, job: Job, checkpoint: CheckpointRef | None) 
     ensembles.forget(session, job.id)
     snapshots.forget_after(session, job.id, step)
     job.step = step
-    job.epoch = checkpoint.epoch if checkpoint else 0
+    job.epoch = checkpoint.epoch + 1 if checkpoint else 0
     job.images_per_second = None
 
 

@@ -127,3 +127,19 @@ def test_a_demo_whose_job_fails_says_so_with_its_exit_code(tmp_path: Path) -> No
 
     assert done.returncode == 3
     assert "The loss became" in done.stdout
+
+
+def test_a_client_that_waits_survives_a_restart(tmp_path: Path) -> None:
+    with Up(tmp_path) as first:
+        port = first.port
+        with Client(first.url) as client:
+            job = client.submit(document(network={"kind": "convnet", "channels": [8]}, epochs=40))
+            waiting = subprocess.Popen(
+                [*ANNEALER, "watch", job.id, "--url", first.url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            await_true(lambda: client.job(job.id).progress.epoch >= 2, 60)
+        first.signal(signal.SIGINT)
+        assert first.wait(30) == 0
+    with Up(tmp_path, port):
+        output, _ = waiting.communicate(timeout=90)
+    assert waiting.returncode == 0, output

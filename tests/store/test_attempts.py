@@ -244,7 +244,7 @@ def test_a_lost_job_goes_on_from_its_checkpoint_without_what_came_after(shop: Sh
     assert going_on.checkpoint == CheckpointRef(20, 2, blob("checkpoint"))
     assert [taken.number for taken in going_on.snapshots] == [1]
     job = shop.job(claim.job_id)
-    assert (job.epoch, job.step) == (2, 20)
+    assert (job.epoch, job.step) == (3, 20)
     with shop.look() as session:
         assert [row.epoch for row in metrics.epochs(session, claim.job_id)] == [1, 2]
         assert metrics.series(session, claim.job_id, "loss").steps.tolist() == list(range(1, 21))

@@ -71,4 +71,4 @@ def test_a_diverged_training_tells_the_layer_however_late_it_is_noticed() -> Non
     assert (late.step, late.layer) == (at_once.step, at_once.layer)
     assert f"in layer {late.layer}" in str(late)
     assert (late.checkpoint_step, at_once.checkpoint_step) == (None, at_once.step - 1)
-    assert f"Step {at_once.step - 1} is the last" in str(at_once)
+    assert f"checkpoint was that of step {at_once.step - 1}." in str(at_once)

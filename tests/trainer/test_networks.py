@@ -14,7 +14,7 @@ from trainer.initialize import initialize
 from trainer.layers import table
 from trainer.local_response import LocalResponseNorm
 from trainer.memory import estimate
-from trainer.networks.lint import RESERVED_NAMES
+from trainer.networks.checks import RESERVED_NAMES
 from trainer.residual import Residual
 from trainer.train import Training
 from trainer.validation import check

@@ -14,7 +14,7 @@ from trainer.layers import (
     Residual,
     flat,
 )
-from trainer.networks.lint import at
+from trainer.networks.checks import at
 
 PLACE = "/network/initialization"
 
