@@ -53,9 +53,7 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             told = f"Snapshot {event.number} of {what}: accuracy {event.scores.accuracy:.2%}."
             changes.events.append(("snapshot_taken", told, {"number": event.number, **asdict(event.scores)}))
         case NetworkPruned():
-            told = (
-                f"Pruned for the {event.round}. time: {event.sparsity:.2%} of the weights are gone, the rest rewound."
-            )
+            told = f"Pruning {event.round}: {event.sparsity:.2%} of the weights are gone, the rest rewound."
             left = {layer.name: layer.left for layer in event.layers}
             changes.events.append(
                 ("network_pruned", told, {"round": event.round, "sparsity": event.sparsity, "left": left})
