@@ -12,33 +12,15 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.store import datasets, ensembles, events, ids, jobs, layers, metrics, snapshots
+from app.store import checkpoints, datasets, ensembles, events, jobs, layers, metrics, snapshots
+from app.store.checkpoints import CheckpointRef
 from app.store.clock import from_now, now
+from app.store.ensembles import NewEnsemble
 from app.store.errors import Fenced
-from app.store.models import (
-    Attempt,
-    Checkpoint,
-    Dataset,
-    Ensemble,
-    EnsembleMember,
-    Epoch,
-    Job,
-    Snapshot,
-    Worker,
-)
+from app.store.models import Attempt, Checkpoint, Dataset, Epoch, Job, Worker
+from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
-from trainer.events import EnsembleKind, LayersInspected, Scores, VoteScores
-
-KEPT_CHECKPOINTS = 2
-
-
-@dataclass(frozen=True)
-class CheckpointRef:
-    """Where a training goes on from."""
-
-    step: int
-    epoch: int
-    sha256: str
+from trainer.events import LayersInspected
 
 
 @dataclass(frozen=True)
@@ -88,31 +70,6 @@ class Progress:
     images_per_second: float
 
 
-@dataclass(frozen=True)
-class NewSnapshot:
-    """A snapshot whose weights are stored in the blob `sha256`."""
-
-    number: int
-    epoch: int
-    step: int
-    scores: Scores
-    provenance: Mapping[str, Any]
-    sha256: str
-
-
-@dataclass(frozen=True)
-class NewEnsemble:
-    """An ensemble of snapshots by number, with their weights; of averaged weights, `averaged` counts them."""
-
-    kind: EnsembleKind
-    members: Sequence[tuple[int, float]]
-    scores: Scores
-    single: Scores
-    geometric_mean: Scores
-    majority_vote: VoteScores
-    averaged: int | None = None
-
-
 @dataclass
 class Changes:
     """What a training has reported since the last time, to be stored in one transaction."""
@@ -140,9 +97,9 @@ def claim(
     job = session.scalars(query, execution_options={"populate_existing": True}).first()
     if job is None:
         return None
-    checkpoint = _newest_checkpoint(session, job.id)
+    checkpoint = checkpoints.newest(session, job.id)
     step = checkpoint.step if checkpoint else 0
-    _forget_after(session, job, checkpoint)
+    checkpoints.rewind(session, job, checkpoint)
     job.attempt += 1
     jobs.move(job, Status.RUNNING)
     session.add(
@@ -199,13 +156,13 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
     for inspected in changes.layers:
         layers.store(session, job_id, inspected)
     for snapshot in changes.snapshots:
-        _store_snapshot(session, job_id, snapshot)
+        snapshots.store(session, job_id, snapshot)
     for checkpoint in changes.checkpoints:
         session.merge(Checkpoint(job_id=job_id, **vars(checkpoint)))
     if changes.checkpoints:
-        _drop_old_checkpoints(session, job_id)
+        checkpoints.drop_old(session, job_id)
     if changes.ensemble:
-        _store_ensemble(session, job_id, changes.ensemble)
+        ensembles.store(session, job_id, changes.ensemble)
     for kind, message, data in changes.events:
         events.append(session, job, kind, message, data)
     job.version += 1
@@ -230,7 +187,7 @@ def cancel(session: Session, job_id: str, attempt: int) -> None:
 def release(session: Session, job_id: str, attempt: int) -> None:
     """Hand the job back, because the worker stops; not counted as a failure. Raises `Fenced`."""
     job = _close(session, job_id, attempt, Outcome.RELEASED)
-    checkpoint = _newest_checkpoint(session, job_id)
+    checkpoint = checkpoints.newest(session, job_id)
     where = f"step {checkpoint.step}" if checkpoint else "the start"
     jobs.move(job, Status.QUEUED)
     events.append(session, job, "released", f"The worker stopped; the job goes on from {where} elsewhere.")
@@ -283,7 +240,7 @@ def requeue(session: Session, job: Job, failure: Failure) -> Status:
     used = session.scalar(select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome != Outcome.RELEASED))
     if used is not None and used >= job.max_attempts:
         return _fail(session, job, failure, f"{failure.message} All {job.max_attempts} attempts are used up.")
-    checkpoint = _newest_checkpoint(session, job.id)
+    checkpoint = checkpoints.newest(session, job.id)
     where = f"from step {checkpoint.step}" if checkpoint else "from the start"
     jobs.move(job, Status.QUEUED)
     data = {"code": failure.code, "attempts_used": used, "max_attempts": job.max_attempts}
@@ -331,23 +288,6 @@ def _is_repeated(session: Session, job: Job) -> bool:
     return len(newest) == 2 and newest[0] == newest[1]
 
 
-def _newest_checkpoint(session: Session, job_id: str) -> CheckpointRef | None:
-    query = select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).limit(1)
-    found = session.scalars(query).first()
-    return CheckpointRef(found.step, found.epoch, found.sha256) if found else None
-
-
-def _forget_after(session: Session, job: Job, checkpoint: CheckpointRef | None) -> None:
-    step = checkpoint.step if checkpoint else 0
-    metrics.forget_after(session, job.id, step)
-    layers.forget_after(session, job.id, step)
-    ensembles.forget(session, job.id)
-    snapshots.forget_after(session, job.id, step)
-    job.step = step
-    job.epoch = checkpoint.epoch + 1 if checkpoint else 0
-    job.images_per_second = None
-
-
 def _tell_start(session: Session, job: Job, worker_id: str, device: str, step: int) -> None:
     worker = session.get(Worker, worker_id)
     host = worker.host if worker else None
@@ -358,50 +298,3 @@ def _tell_start(session: Session, job: Job, worker_id: str, device: str, step: i
         where = f"from step {step}" if step else "from the start"
         message = f"Worker {worker_id} took the job up again {where} (attempt {job.attempt})."
         events.append(session, job, "resumed", message, data)
-
-
-def _store_snapshot(session: Session, job_id: str, new: NewSnapshot) -> None:
-    known = session.scalars(select(Snapshot).where(Snapshot.job_id == job_id, Snapshot.number == new.number)).first()
-    snapshot = known or Snapshot(id=ids.new("snap"), job_id=job_id, number=new.number)
-    snapshot.epoch, snapshot.step, snapshot.sha256 = new.epoch, new.step, new.sha256
-    snapshot.accuracy = new.scores.accuracy
-    snapshot.error = new.scores.error
-    snapshot.negative_log_likelihood = new.scores.negative_log_likelihood
-    snapshot.provenance = dict(new.provenance)
-    session.add(snapshot)
-    session.flush()
-
-
-def _drop_old_checkpoints(session: Session, job_id: str) -> None:
-    session.flush()
-    query = select(Checkpoint.step).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())
-    old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step.in_(old)))
-
-
-def _store_ensemble(session: Session, job_id: str, new: NewEnsemble) -> None:
-    ensembles.forget(session, job_id)
-    ensemble = Ensemble(
-        id=ids.new("ens"),
-        job_id=job_id,
-        kind=new.kind,
-        averaged=new.averaged,
-        accuracy=new.scores.accuracy,
-        error=new.scores.error,
-        negative_log_likelihood=new.scores.negative_log_likelihood,
-        single_accuracy=new.single.accuracy,
-        single_error=new.single.error,
-        single_negative_log_likelihood=new.single.negative_log_likelihood,
-        geometric_mean_accuracy=new.geometric_mean.accuracy,
-        geometric_mean_error=new.geometric_mean.error,
-        geometric_mean_negative_log_likelihood=new.geometric_mean.negative_log_likelihood,
-        majority_vote_accuracy=new.majority_vote.accuracy,
-        majority_vote_error=new.majority_vote.error,
-    )
-    session.add(ensemble)
-    session.flush()
-    by_number = {snapshot.number: snapshot.id for snapshot in snapshots.of_job(session, job_id)}
-    session.add_all(
-        EnsembleMember(ensemble_id=ensemble.id, snapshot_id=by_number[number], position=position, weight=weight)
-        for position, (number, weight) in enumerate(new.members)
-    )

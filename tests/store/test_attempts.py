@@ -8,10 +8,13 @@ import pytest
 from sqlalchemy import Engine, select
 
 from app.store import attempts, blobs, ensembles, events, jobs, metrics, snapshots, sweep
-from app.store.attempts import CheckpointRef, Claim, Failure, NewEnsemble, NewSnapshot, Progress
+from app.store.attempts import Claim, Failure, Progress
+from app.store.checkpoints import CheckpointRef
 from app.store.engine import retry
+from app.store.ensembles import NewEnsemble
 from app.store.errors import BlobDamaged, Fenced
 from app.store.models import Attempt, Checkpoint
+from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
 from tests.shop import Shop
 from trainer.events import Scores, VoteScores

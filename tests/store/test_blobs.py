@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, func, select, update
 
 from app.store import attempts, blobs
-from app.store.attempts import Changes, CheckpointRef
+from app.store.attempts import Changes
 from app.store.blobs import CHUNK_BYTES
+from app.store.checkpoints import CheckpointRef
 from app.store.engine import read, write
 from app.store.errors import BlobDamaged
 from app.store.models import Blob, BlobChunk
