@@ -17,7 +17,7 @@ from app.api.schemas import JobList, JobView, PlanView
 from app.api.views import job_view, job_views, plan_view
 from app.errors import Problem, bad_header
 from app.settings import Settings
-from app.store import datasets, jobs
+from app.store import datasets, jobs, wishes
 from app.store.engine import read, retry
 from app.store.jobs import Idempotency, JobFilter, Sort
 from app.store.models import Dataset, Job
@@ -148,7 +148,7 @@ def cancel(job_id: Id, engine: EngineOf, response: Response) -> JobView:
     """At once while it is queued, within two seconds while it runs. Cancelling twice is fine."""
 
     def act(session: Session) -> JobView:
-        return job_view(session, jobs.request_cancel(session, job_id))
+        return job_view(session, wishes.cancel(session, job_id))
 
     view = retry(engine, act)
     response.headers["ETag"] = _etag(view)

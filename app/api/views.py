@@ -27,7 +27,7 @@ from app.api.schemas import (
     WarningView,
     WorkerView,
 )
-from app.store import ensembles, jobs, metrics
+from app.store import ensembles, metrics, turns
 from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
 from trainer.validation import Plan
@@ -41,7 +41,7 @@ def job_view(session: Session, job: Job) -> JobView:
 def job_views(session: Session, found: Sequence[Job]) -> list[JobView]:
     """Jobs as they are now."""
     newest = metrics.latest(session, [job.id for job in found])
-    positions = jobs.queue_positions(session, found)
+    positions = turns.positions(session, found)
     return [_job(job, newest.get(job.id), positions.get(job.id)) for job in found]
 
 

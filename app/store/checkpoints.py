@@ -27,11 +27,11 @@ def newest(session: Session, job_id: str) -> CheckpointRef | None:
     return CheckpointRef(found.step, found.epoch, found.sha256) if found else None
 
 
-def drop_old(session: Session, job_id: str) -> None:
-    """Keep the newest and the one before."""
+def keep(session: Session, job_id: str, count: int = KEPT) -> None:
+    """Keep the `count` newest: by default one more, in case the newest is damaged."""
     session.flush()
     query = select(Checkpoint.step).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())
-    old = session.scalars(query.offset(KEPT)).all()
+    old = session.scalars(query.offset(count)).all()
     session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step.in_(old)))
 
 

@@ -14,6 +14,15 @@ from trainer.events import Scores
 
 
 @dataclass(frozen=True)
+class SnapshotRef:
+    """A snapshot that was taken before the checkpoint."""
+
+    number: int
+    step: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class NewSnapshot:
     """A snapshot whose weights are stored in the blob `sha256`."""
 
