@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from trainer.layers import LayerRow
+from trainer.layers import LayerRow, parameters
 from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, Sgd, TrainingSpec, WeightAveraging
 
 BYTES = 4
@@ -31,14 +31,14 @@ class Memory:
 
 def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     """For batches of the spec's size through the layers of `rows`."""
-    parameters = sum(row.weights + row.biases for row in rows)
+    weights = parameters(rows)
     of_a_value = PRECISION_BYTES[spec.execution.precision]
-    copies = of_a_value * parameters if of_a_value < BYTES else 0
+    copies = of_a_value * weights if of_a_value < BYTES else 0
     kept = 1 + bool(spec.pruning) + isinstance(spec.ensemble, WeightAveraging)
     return Memory(
-        weights=BYTES * parameters * kept + copies,
-        gradients=BYTES * parameters,
-        optimizer=BYTES * parameters * state_tensors(spec.optimizer),
+        weights=BYTES * weights * kept + copies,
+        gradients=BYTES * weights,
+        optimizer=BYTES * weights * state_tensors(spec.optimizer),
         activations=of_a_value * spec.batch_size * sum(row.activations for row in rows),
     )
 

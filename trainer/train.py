@@ -61,9 +61,9 @@ from trainer.events import (
 from trainer.initialize import initialize
 from trainer.lint import lint
 from trainer.optimizer import Updates
+from trainer.plan import Plan, check
 from trainer.schedule import Observed, learning_rate, observe
 from trainer.spec import FixupInitialization, IndependentEnsemble, SnapshotEnsemble, TrainingSpec
-from trainer.validation import Plan, check
 
 MODEL, UPDATES, MASK, AVERAGES = "model.", "updates.", "mask.", "averages."
 LOSSES, CORRECT = "losses", "correct"

@@ -11,7 +11,7 @@ from trainer.data import DataFacts
 from trainer.errors import Mistake, SpecInvalid
 from trainer.layers import Flatten
 from trainer.parsing import parse
-from trainer.validation import Plan, check
+from trainer.plan import Plan, check
 
 FACTS = data.load("mnist5k").facts
 

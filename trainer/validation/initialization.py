@@ -2,45 +2,59 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainer import spec
 from trainer.errors import Mistake, Warning
-from trainer.layers import (
-    Activation,
-    BatchNormalization,
-    Convolution,
-    Layer,
-    LayerRow,
-    Linear,
-    Residual,
-    flat,
+from trainer.layers import Activation, BatchNormalization, Convolution, Layer, LayerRow, Linear, Residual, flat
+from trainer.spec import (
+    ConstantInitialization,
+    DataDependentInitialization,
+    FixupInitialization,
+    FromImages,
+    HeInitialization,
+    LsuvInitialization,
+    Network,
+    OrthogonalInitialization,
+    RandomWalkInitialization,
 )
-from trainer.networks.checks import at
+from trainer.validation.network import at
 
 PLACE = "/network/initialization"
 
 
 def mistakes(
-    network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow], train_count: int
+    network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow], train_count: int
 ) -> Iterator[Mistake]:
     """Everything that keeps the network, described by `layers`, from starting as asked."""
     chosen = network.initialization
-    if isinstance(chosen, spec.FromImages) and chosen.images > train_count:
+    if isinstance(chosen, FromImages) and chosen.images > train_count:
         detail = f"{chosen.images} images are to be looked at, but the training split has {train_count}; use fewer."
         yield Mistake(f"{PLACE}/images", "larger_than_split", detail)
     match chosen:
-        case spec.RandomWalkInitialization(gain=None):
+        case RandomWalkInitialization(gain=None):
             yield from _gain_mistakes(layers)
-        case spec.DataDependentInitialization():
+        case DataDependentInitialization():
             yield from _data_dependent_mistakes(network, rows)
-        case spec.FixupInitialization():
+        case FixupInitialization():
             yield from _fixup_mistakes(network, layers, rows)
 
 
-def warnings(network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Warning]:
+def warnings(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Warning]:
     """What will hardly go as wished."""
     chosen = network.initialization
+    match chosen:
+        case ConstantInitialization():
+            yield Warning(
+                PLACE,
+                "symmetric_units",
+                "With equal weights the units of a layer compute the same and stay identical for ever.",
+            )
+        case HeInitialization() if network.activation != "relu":
+            yield Warning(
+                PLACE,
+                "wrong_gain",
+                f"He initialization is made for relu; xavier keeps the scale of {network.activation} units.",
+            )
     norm = _first_norm(rows)
-    if norm and isinstance(chosen, spec.RandomWalkInitialization | spec.LsuvInitialization):
+    if norm and isinstance(chosen, RandomWalkInitialization | LsuvInitialization):
         yield Warning(
             PLACE,
             "scale_is_normalized",
@@ -48,7 +62,7 @@ def warnings(network: spec.Network, layers: Sequence[Layer], rows: Sequence[Laye
             "them alone.",
         )
     functions = _functions(layers)
-    if isinstance(chosen, spec.OrthogonalInitialization) and chosen.gain == 1 and "relu" in functions and not norm:
+    if isinstance(chosen, OrthogonalInitialization) and chosen.gain == 1 and "relu" in functions and not norm:
         yield Warning(
             f"{PLACE}/gain",
             "wrong_gain",
@@ -57,7 +71,7 @@ def warnings(network: spec.Network, layers: Sequence[Layer], rows: Sequence[Laye
     others = sorted(functions - {"relu"})
     if any(isinstance(layer, Residual) for layer in flat(layers)):
         others.append("residual branches")
-    if isinstance(chosen, spec.DataDependentInitialization) and chosen.between_layers and others:
+    if isinstance(chosen, DataDependentInitialization) and chosen.between_layers and others:
         yield Warning(
             f"{PLACE}/between_layers",
             "not_homogeneous",
@@ -78,7 +92,7 @@ def _gain_mistakes(layers: Sequence[Layer]) -> Iterator[Mistake]:
         )
 
 
-def _data_dependent_mistakes(network: spec.Network, rows: Sequence[LayerRow]) -> Iterator[Mistake]:
+def _data_dependent_mistakes(network: Network, rows: Sequence[LayerRow]) -> Iterator[Mistake]:
     if norm := _first_norm(rows):
         yield Mistake(
             at(network, norm, "batch_norm"),
@@ -98,7 +112,7 @@ def _data_dependent_mistakes(network: spec.Network, rows: Sequence[LayerRow]) ->
         )
 
 
-def _fixup_mistakes(network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Mistake]:
+def _fixup_mistakes(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Mistake]:
     if norm := _first_norm(rows):
         yield Mistake(
             at(network, norm, "batch_norm"),
