@@ -30,7 +30,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Warning:
+class SpecWarning:
     """Something that will run, but hardly as wished. `pointer` and `code` as in `Mistake`."""
 
     pointer: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trainer import networks
 from trainer.data import DataFacts
-from trainer.errors import SpecInvalid, Warning
+from trainer.errors import SpecInvalid, SpecWarning
 from trainer.layers import Layer, LayerRow, ShapeMismatch, parameters, table
 from trainer.memory import Memory, estimate
 from trainer.schedule import boundary_rates, snapshot_epochs
@@ -42,7 +42,7 @@ class Plan:
     steps_per_epoch: int
     learning_rates: tuple[float, ...]
     snapshot_epochs: tuple[int, ...]
-    warnings: tuple[Warning, ...]
+    warnings: tuple[SpecWarning, ...]
 
     @property
     def steps(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import ceil, log
 
 from trainer import schedule
-from trainer.errors import Mistake, Warning
+from trainer.errors import Mistake, SpecWarning
 from trainer.spec import (
     CosineRestarts,
     ExponentialMovingAverage,
@@ -46,7 +46,7 @@ def mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
             )
 
 
-def warnings(spec: TrainingSpec, steps: int) -> Iterator[Warning]:
+def warnings(spec: TrainingSpec, steps: int) -> Iterator[SpecWarning]:
     """Of snapshots that nobody uses, and of averages that say little after so many steps of one member."""
     if isinstance(spec.schedule, SnapshotCycles):
         yield from _unused_snapshots(spec)
@@ -78,24 +78,24 @@ def _snapshot_mistakes(spec: TrainingSpec, ensemble: SnapshotEnsemble) -> Iterat
         )
 
 
-def _unused_snapshots(spec: TrainingSpec) -> Iterator[Warning]:
+def _unused_snapshots(spec: TrainingSpec) -> Iterator[SpecWarning]:
     match spec.ensemble:
         case NoEnsemble() | ExponentialMovingAverage():
             detail = "The schedule takes snapshots, but no ensemble is made of them."
-            yield Warning("/ensemble", "unused_snapshots", detail)
+            yield SpecWarning("/ensemble", "unused_snapshots", detail)
         case IndependentEnsemble():
             detail = "The schedule has cycles, but independent members are kept at their ends only."
-            yield Warning("/ensemble", "unused_snapshots", detail)
+            yield SpecWarning("/ensemble", "unused_snapshots", detail)
 
 
-def _average_warnings(spec: TrainingSpec, steps: int) -> Iterator[Warning]:
+def _average_warnings(spec: TrainingSpec, steps: int) -> Iterator[SpecWarning]:
     match spec.ensemble:
         case StochasticWeightAveraging(start=start) if vanishes(spec, start):
             detail = (
                 f"From epoch {start} on the rate is below {LEAST_USEFUL_SHARE:g} of its highest, and the average is of "
                 "weights that are nearly the same; start earlier, or let the rate fall less."
             )
-            yield Warning("/ensemble/start", "nearly_equal_weights", detail)
+            yield SpecWarning("/ensemble/start", "nearly_equal_weights", detail)
         case ExponentialMovingAverage(decay=decay):
             share = decay**steps
             if share > LARGEST_SHARE_OF_START:
@@ -104,4 +104,4 @@ def _average_warnings(spec: TrainingSpec, steps: int) -> Iterator[Warning]:
                     f"After {steps:,} steps the initial weights still have a share of {share:.0%} in the average; it "
                     f"takes {least:,} steps, or a smaller decay, to forget them."
                 )
-                yield Warning("/ensemble/decay", "remembers_start", detail)
+                yield SpecWarning("/ensemble/decay", "remembers_start", detail)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import prod
 
 from trainer.data import DataFacts
-from trainer.errors import Mistake, Warning
+from trainer.errors import Mistake, SpecWarning
 from trainer.layers import Convolution, LayerRow, show
 from trainer.parsing import pointer
 from trainer.spec import (
@@ -33,7 +33,7 @@ def mistakes(spec: TrainingSpec, facts: DataFacts) -> Iterator[Mistake]:
     yield from _change_mistakes(spec, facts)
 
 
-def warnings(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Warning]:
+def warnings(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[SpecWarning]:
     """Of whitening that helps little, and of changes that leave nothing as it was, or everything."""
     yield from _whitening_warnings(spec, facts, rows)
     yield from _change_warnings(spec, facts)
@@ -105,19 +105,19 @@ def _colourless(facts: DataFacts, what: str, *at: int | str) -> Mistake:
     )
 
 
-def _whitening_warnings(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Warning]:
+def _whitening_warnings(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[SpecWarning]:
     whitening = spec.preprocessing.whitening
     if whitening is None:
         return
     if isinstance(whitening, PcaWhitening) and any(row.kind == Convolution.__name__ for row in rows):
-        yield Warning(
+        yield SpecWarning(
             "/preprocessing/whitening/kind",
             "no_neighbourhood",
             "Convolutions look for patterns among neighbours, and principal components have none; use zca.",
         )
     dimensions = prod(facts.shape)
     if whitening.epsilon < CAREFUL_EPSILON and facts.train_count < 10 * dimensions:
-        yield Warning(
+        yield SpecWarning(
             "/preprocessing/whitening/epsilon",
             "noise_amplified",
             f"{facts.train_count:,} images tell little of the smallest of {dimensions:,} variances, and with epsilon "
@@ -125,18 +125,18 @@ def _whitening_warnings(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerR
         )
 
 
-def _change_warnings(spec: TrainingSpec, facts: DataFacts) -> Iterator[Warning]:
+def _change_warnings(spec: TrainingSpec, facts: DataFacts) -> Iterator[SpecWarning]:
     for index, step in enumerate(spec.augmentation):
         match step:
             case HorizontalFlip() if spec.dataset in HANDED_DATASETS:
                 detail = f"Mirrored images of {spec.dataset} are no longer what their labels say."
-                yield Warning(pointer("augmentation", index), "changes_meaning", detail)
+                yield SpecWarning(pointer("augmentation", index), "changes_meaning", detail)
             case ColorJitter(brightness=0, contrast=0, saturation=0, hue=0):
                 detail = "All strengths are 0, and nothing is changed; give one of them."
-                yield Warning(pointer("augmentation", index), "changes_nothing", detail)
+                yield SpecWarning(pointer("augmentation", index), "changes_nothing", detail)
             case Cutout(size=side) if 2 * side**2 > facts.height * facts.width:
                 detail = f"A square of {side}×{side} pixels hides most of a {facts.height}×{facts.width} image."
-                yield Warning(pointer("augmentation", index, "size"), "hides_most", detail)
+                yield SpecWarning(pointer("augmentation", index, "size"), "hides_most", detail)
             case Mixup() if spec.batch_size == 1:
                 detail = "In a batch of one image mixup finds no partner and changes nothing."
-                yield Warning("/batch_size", "no_partner", detail)
+                yield SpecWarning("/batch_size", "no_partner", detail)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainer.errors import Mistake, Warning
+from trainer.errors import Mistake, SpecWarning
 from trainer.layers import Activation, BatchNormalization, Convolution, Layer, LayerRow, Linear, Residual, flat
 from trainer.spec import (
     ConstantInitialization,
@@ -37,25 +37,25 @@ def mistakes(
             yield from _fixup_mistakes(network, layers, rows)
 
 
-def warnings(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Warning]:
+def warnings(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[SpecWarning]:
     """What will hardly go as wished."""
     chosen = network.initialization
     match chosen:
         case ConstantInitialization():
-            yield Warning(
+            yield SpecWarning(
                 PLACE,
                 "symmetric_units",
                 "With equal weights the units of a layer compute the same and stay identical for ever.",
             )
         case HeInitialization() if network.activation != "relu":
-            yield Warning(
+            yield SpecWarning(
                 PLACE,
                 "wrong_gain",
                 f"He initialization is made for relu; xavier keeps the scale of {network.activation} units.",
             )
     norm = _first_norm(rows)
     if norm and isinstance(chosen, RandomWalkInitialization | LsuvInitialization):
-        yield Warning(
+        yield SpecWarning(
             PLACE,
             "scale_is_normalized",
             f"Batch norm in layer {norm.index} ({norm.name}) undoes the scales that {chosen.kind} chooses; use one of "
@@ -63,7 +63,7 @@ def warnings(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]
         )
     functions = _functions(layers)
     if isinstance(chosen, OrthogonalInitialization) and chosen.gain == 1 and "relu" in functions and not norm:
-        yield Warning(
+        yield SpecWarning(
             f"{PLACE}/gain",
             "wrong_gain",
             "Each relu layer halves what goes through it, which gain 1 does not make up for; use gain: 1.414.",
@@ -72,7 +72,7 @@ def warnings(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]
     if any(isinstance(layer, Residual) for layer in flat(layers)):
         others.append("residual branches")
     if isinstance(chosen, DataDependentInitialization) and chosen.between_layers and others:
-        yield Warning(
+        yield SpecWarning(
             f"{PLACE}/between_layers",
             "not_homogeneous",
             "Scaling between layers counts on relu layers in a row, where twice the input gives twice the output; with "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from math import prod
 
 from trainer.data import DataFacts
-from trainer.errors import Mistake, Warning
+from trainer.errors import Mistake, SpecWarning
 from trainer.layers import (
     Activation,
     BatchNormalization,
@@ -78,11 +78,11 @@ def misfit(network: Network, mismatch: ShapeMismatch) -> Mistake:
     return Mistake("/network", "shape_mismatch", f"{mismatch} Use larger images or more padding.")
 
 
-def warnings(spec: TrainingSpec, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Warning]:
+def warnings(spec: TrainingSpec, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[SpecWarning]:
     """What will hardly go as wished."""
     network = spec.network
     if isinstance(network.batch_norm, BatchNorm) and spec.batch_size < SMALLEST_NORMALIZED_BATCH:
-        yield Warning(
+        yield SpecWarning(
             "/batch_size",
             "noisy_batch_norm",
             f"Batch norm over {spec.batch_size} images is very noisy; use at least {SMALLEST_NORMALIZED_BATCH}.",
@@ -92,11 +92,11 @@ def warnings(spec: TrainingSpec, layers: Sequence[Layer], rows: Sequence[LayerRo
         _, height, width = rows[0].input_shape
         if min(height, width) < SMALLEST_FOR_STEM:
             detail = f"The imagenet stem leaves a quarter of the sides of {height}×{width} images; use stem: small."
-            yield Warning("/network/stem", "coarse_stem", detail)
+            yield SpecWarning("/network/stem", "coarse_stem", detail)
     if isinstance(network, LayerList):
         for first, second in _collapsing(layers, ""):
             place = layer_list.places(network).get(second, ("layers",))
-            yield Warning(
+            yield SpecWarning(
                 pointer("network", *place),
                 "no_nonlinearity",
                 f"Nothing nonlinear stands between {first} and {second}: together they can do no more than one of "
@@ -189,14 +189,14 @@ def _remedy(layer: Layer, mismatch: ShapeMismatch) -> str:
             return "Use a smaller window, more padding, or smaller strides before it."
 
 
-def _order_warnings(network: Network, rows: Sequence[LayerRow]) -> Iterator[Warning]:
+def _order_warnings(network: Network, rows: Sequence[LayerRow]) -> Iterator[SpecWarning]:
     """Of what stands before what."""
     norms = [row.index for row in rows if row.kind == BatchNormalization.__name__]
     drops = [row.index for row in rows if row.kind == Drop.__name__]
     if norms and drops and drops[0] < norms[-1]:
         first = rows[drops[0]]
         norm = next(rows[index] for index in norms if index > first.index)
-        yield Warning(
+        yield SpecWarning(
             at(network, first, "dropout"),
             "dropout_before_batch_norm",
             f"Batch norm in layer {norm.index} ({norm.name}) stands behind dropout in layer {first.index} "
@@ -205,7 +205,7 @@ def _order_warnings(network: Network, rows: Sequence[LayerRow]) -> Iterator[Warn
         )
     if drops and drops[-1] == len(rows) - 1:
         detail = "Dropout of the output sets logits to zero, and with them what is predicted; put it further up."
-        yield Warning(at(network, rows[-1], "dropout"), "dropped_logits", detail)
+        yield SpecWarning(at(network, rows[-1], "dropout"), "dropped_logits", detail)
     before_output = [row for row in rows[:-1] if row.kind not in (Flatten.__name__, Drop.__name__)][-1:]
     near_output = [*before_output, rows[-1]]
     for row in near_output:
@@ -214,7 +214,7 @@ def _order_warnings(network: Network, rows: Sequence[LayerRow]) -> Iterator[Warn
                 f"Batch norm in layer {row.index} ({row.name}) is next to the output layer, whose own weights do all "
                 "that its scale does."
             )
-            yield Warning(at(network, row, "batch_norm"), "batch_norm_at_output", detail)
+            yield SpecWarning(at(network, row, "batch_norm"), "batch_norm_at_output", detail)
 
 
 def _collapsing(layers: Sequence[Layer], prefix: str) -> Iterator[tuple[str, str]]:

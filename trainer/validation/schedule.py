@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from trainer import schedule
-from trainer.errors import Mistake, Warning
+from trainer.errors import Mistake, SpecWarning
 from trainer.parsing import pointer
 from trainer.spec import (
     CosineRestarts,
@@ -49,38 +49,38 @@ def mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
                 )
 
 
-def warnings(spec: TrainingSpec) -> Iterator[Warning]:
+def warnings(spec: TrainingSpec) -> Iterator[SpecWarning]:
     """Of decays and peaks that never come, and of rates that train nothing."""
     left = schedule.span(spec.schedule, spec.epochs_each)
     match spec.schedule:
         case StepSchedule(every=every) if every >= left:
             detail = f"The rate never falls: the first decay comes after {every} epochs."
-            yield Warning("/schedule/every", "never_decays", detail)
+            yield SpecWarning("/schedule/every", "never_decays", detail)
         case MultiStepSchedule(after=after):
             for index, epoch in enumerate(after):
                 if epoch >= left:
                     detail = f"This decay never comes: the schedule ends after {left:g} epochs."
-                    yield Warning(pointer("schedule", "after", index), "never_decays", detail)
+                    yield SpecWarning(pointer("schedule", "after", index), "never_decays", detail)
         case PlateauSchedule(patience=patience) if patience >= left:
             detail = (
                 f"The rate never falls: the schedule has {left:g} epochs to wait for {patience} without improvement."
             )
-            yield Warning("/schedule/patience", "never_decays", detail)
+            yield SpecWarning("/schedule/patience", "never_decays", detail)
         case TriangularSchedule(half=half) if half > left:
             detail = f"The rate never comes to its peak, which is after {half:g} epochs."
-            yield Warning("/schedule/half", "never_peaks", detail)
+            yield SpecWarning("/schedule/half", "never_peaks", detail)
         case CosineRestarts() if schedule.cycle_ends(spec.schedule, spec.epochs_each)[-1] != spec.epochs_each:
-            yield Warning("/epochs", "unfinished_cycle", unfinished(spec, spec.schedule))
+            yield SpecWarning("/epochs", "unfinished_cycle", unfinished(spec, spec.schedule))
     warmup = spec.schedule.warmup
     if warmup and warmup.epochs > spec.epochs_each / 2:
         detail = f"The warm-up takes more than half of the {spec.epochs_each} epochs."
-        yield Warning("/schedule/warmup/epochs", "long_warmup", detail)
+        yield SpecWarning("/schedule/warmup/epochs", "long_warmup", detail)
     if warmup and warmup.start == 0 and spec.schedule.clock == "epoch":
         detail = "By the clock of whole epochs the first one trains at a rate of zero; use a start above 0."
-        yield Warning("/schedule/warmup/start", "idle_epoch", detail)
+        yield SpecWarning("/schedule/warmup/start", "idle_epoch", detail)
     if vanishes(spec, spec.epochs_each / 2):
         detail = f"Through the last half of the training the rate is below {LEAST_USEFUL_SHARE:g} of its highest."
-        yield Warning("/schedule", "vanishing_rate", detail)
+        yield SpecWarning("/schedule", "vanishing_rate", detail)
 
 
 def vanishes(spec: TrainingSpec, start: float) -> bool:

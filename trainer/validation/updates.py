@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from trainer import schedule
-from trainer.errors import Mistake, Warning
+from trainer.errors import Mistake, SpecWarning
 from trainer.layers import LayerRow
 from trainer.parsing import pointer
 from trainer.spec import (
@@ -68,21 +68,21 @@ def layer_rate_mistakes(spec: TrainingSpec, rows: tuple[LayerRow, ...]) -> Itera
         yield Mistake(where, "nothing_to_train", "No layer is left whose weights are trained; free or add one.")
 
 
-def warnings(spec: TrainingSpec) -> Iterator[Warning]:
+def warnings(spec: TrainingSpec) -> Iterator[SpecWarning]:
     """Of steps, decays and smoothing that are far larger than usual."""
     highest = schedule.peak(spec.schedule)
     is_start = highest == spec.schedule.learning_rate
     where = "/schedule/learning_rate" if is_start else "/schedule/maximum"
     match spec.optimizer:
         case Sgd(momentum=momentum) if (effective := highest * _amplification(momentum)) > LARGEST_USUAL_STEP:
-            yield Warning(
+            yield SpecWarning(
                 where,
                 "large_steps",
                 f"With this momentum, steps add up to an effective learning rate of {effective:g}; most trainings "
                 f"diverge above {LARGEST_USUAL_STEP:g}.",
             )
         case Adam() | AdamW() | RmsProp() if highest > LARGEST_USUAL_ADAPTIVE_RATE:
-            yield Warning(
+            yield SpecWarning(
                 where,
                 "large_steps",
                 f"{spec.optimizer.kind} moves every weight by about the rate in each step, whatever the gradient's "
@@ -96,9 +96,9 @@ def warnings(spec: TrainingSpec) -> Iterator[Warning]:
             "/optimizer/weight_decay" if isinstance(spec.optimizer, AdamW) else "/regularization/decoupled_weight_decay"
         )
         detail = f"At a rate of {highest:g} each step takes off {highest * decoupled:.0%} of every weight."
-        yield Warning(place, "large_decay", detail)
+        yield SpecWarning(place, "large_decay", detail)
     if spec.loss.label_smoothing > USUAL_LABEL_SMOOTHING:
-        yield Warning(
+        yield SpecWarning(
             "/loss/label_smoothing",
             "mostly_smoothed",
             f"A share of {spec.loss.label_smoothing:g} of each target tells nothing of the image; 0.1 is usual.",
