@@ -46,14 +46,13 @@ def submit(
     *,
     steps_per_epoch: int,
     max_attempts: int,
-    max_runtime: float | None = None,
-    priority: int = 0,
     owner: str = DEFAULT_OWNER,
     max_queued: int | None = None,
     idempotency: Idempotency | None = None,
 ) -> tuple[Job, bool]:
     """Queue a job, or find the one that the same key made before; the flag says whether it is new.
 
+    `max_attempts` is for specs that say none.
     Raises `KeyReused` when the key stands for another request, `KeyInFlight` while another submit holds it, and
     `QueueFull` while `max_queued` jobs wait. On PostgreSQL submits do not wait for each other's count, and so the
     queue may come to hold one job more for each submit that was being answered at that moment.
@@ -71,7 +70,7 @@ def submit(
         spec_sha256=spec.sha256,
         device=spec.device,
         owner=owner,
-        priority=priority,
+        priority=spec.priority,
         epochs=spec.total_epochs,
         steps_per_epoch=steps_per_epoch,
         status=Status.QUEUED,
@@ -79,8 +78,8 @@ def submit(
         version=0,
         attempt=0,
         event_count=0,
-        max_attempts=max_attempts,
-        max_runtime=max_runtime,
+        max_attempts=spec.max_attempts or max_attempts,
+        max_runtime=spec.max_runtime,
         first_attempt=1,
         # The bell follows the commit; should it be lost, the sweep finds this moment to be long ago.
         rung_at=now(),
