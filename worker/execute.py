@@ -108,6 +108,8 @@ class Supervisor:
         finally:
             self._over.set()
             self._kill()
+            if self._child:
+                self.station.children.discard(self._child)
             keeper.join()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -179,6 +181,7 @@ class Supervisor:
             if self._is_ending:
                 return False
             self._child = forkserver.start("run", order)
+            self.station.children.add(self._child)
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
@@ -379,7 +382,7 @@ class Supervisor:
                 self._stop_asked_at = time.monotonic()
                 with suppress(OSError):
                     self._child.connection.send_bytes(STOP)
-            elif time.monotonic() - self._stop_asked_at > self.station.settings.grace_seconds:
+            elif time.monotonic() - self._stop_asked_at > self.station.settings.checkpoint_grace_seconds:
                 self._child.kill()
 
     def _kill(self) -> None:
