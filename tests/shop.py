@@ -14,6 +14,8 @@ from app.store.reports import Changes
 from app.store.states import Wanted
 from tests.specs import spec
 
+ONE_CPU = {"auto": 1, "cpu": 1}
+
 
 class Shop:
     """A database with a data set; each call is a transaction of its own."""
@@ -44,10 +46,13 @@ class Shop:
             )
             return job
 
-    def claim(self, *, devices: tuple[str, ...] = ("auto", "cpu"), lease: float = 60.0) -> Claim | None:
+    def claim(
+        self, *, most: Mapping[str, int] = ONE_CPU, free: Mapping[str, int] | None = None, lease: float = 60.0
+    ) -> Claim | None:
         """Take the next job as a worker does."""
+        options: dict[str, Any] = {"most": most, "free": most if free is None else free, "device": "cpu"}
         with write(self.engine) as session:
-            return claims.claim(session, worker_id="work_1", devices=devices, device="cpu", lease_seconds=lease)
+            return claims.claim(session, worker_id="work_1", lease_seconds=lease, **options)
 
     def claimed(self, *, lease: float = 60.0, **changes: Any) -> Claim:
         """A new job that is running."""

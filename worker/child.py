@@ -32,6 +32,7 @@ from trainer.errors import (
 )
 from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
 from trainer.parsing import parse
+from trainer.replicas import meet, meeting_file
 from trainer.train import Resume, train
 from worker.order import STOP, Order
 from worker.wire import Failed, Message, encode
@@ -93,7 +94,10 @@ class Outbox(threading.Thread):
 
 
 def run(connection: Connection, order: Order) -> None:
-    """Train as ordered; every event goes to `connection`, an error as a last message."""
+    """Train as ordered; every event goes to `connection`, an error as a last message.
+
+    Of several that train together, the first reports the events.
+    """
     _settle(order.scratch)
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, stop), daemon=True, name="listener").start()
@@ -102,6 +106,8 @@ def run(connection: Connection, order: Order) -> None:
     step = 0
     try:
         for event in _events(order, stop):
+            if order.rank > 0:
+                continue
             outbox.put(event)
             match event:
                 case TrainingStarted():
@@ -157,15 +163,18 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
             f"(sha256 {dataset.sha256[:12]}…, expected {order.dataset_sha256[:12]}…)."
         )
     resume = Resume(order.checkpoint, order.snapshots) if order.checkpoint else None
-    return train(
-        spec,
-        dataset,
-        device=torch.device(order.device),
-        resume=resume,
-        checkpoint_seconds=order.checkpoint_seconds,
-        report_seconds=order.report_seconds,
-        stop=stop.is_set,
-    )
+    device = torch.device(order.device)
+    with meet(order.rank, order.count, device, meeting_file(order.meeting)) as replicas:
+        yield from train(
+            spec,
+            dataset,
+            device=device,
+            replicas=replicas,
+            resume=resume,
+            checkpoint_seconds=order.checkpoint_seconds,
+            report_seconds=order.report_seconds,
+            stop=stop.is_set,
+        )
 
 
 def _failure(error: Exception, step: int) -> Failed:

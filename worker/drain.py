@@ -45,7 +45,7 @@ class Drain:
 
     def _end(self) -> None:
         """Without a word to the database, which may be what is missing, and without locks, because of signals."""
-        for child in tuple(self._station.children):
-            child.kill()
+        for team in tuple(self._station.teams):
+            team.kill()
         self._station.close_scratch()
         os._exit(UNFINISHED)

@@ -26,10 +26,11 @@ from app.store.reports import Failure
 from app.store.snapshots import SnapshotRef
 from app.store.states import FailureClass, Outcome, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
-from worker import forkserver, oom
+from worker import oom
 from worker.changes import changes_of
 from worker.order import STOP, Order
 from worker.station import Station
+from worker.team import PEER_LOST, Team
 from worker.wire import Failed, Message, decode
 
 log = structlog.get_logger()
@@ -40,28 +41,31 @@ RETRY_SECONDS = 1.0
 
 def work(station: Station) -> None:
     """Run jobs one after another for as long as there is a free slot, a job and no order to stop."""
-    try:
-        device = station.slots.get_nowait()
-    except queue.Empty:
-        return
-    try:
-        while not station.draining.is_set() and (claim := _claim(station)):
-            Supervisor(station, claim, device).run()
-    finally:
-        station.slots.put(device)
+    while not station.draining.is_set() and (chosen := _choose(station)):
+        claim, devices = chosen
+        try:
+            Supervisor(station, claim, devices).run()
+        finally:
+            station.devices.give_back(devices)
 
 
-def _claim(station: Station) -> Claim | None:
-    return retry(
-        station.engine,
-        lambda session: claims.claim(
-            session,
-            worker_id=station.id,
-            devices=station.serves,
-            device=station.device,
-            lease_seconds=station.settings.lease_seconds,
-        ),
-    )
+def _choose(station: Station) -> tuple[Claim, tuple[str, ...]] | None:
+    """The job whose turn it is, with the devices that it asks for, if these are free."""
+    with station.devices.choice() as free:
+        if not any(free.values()):
+            return None
+        claim = retry(
+            station.engine,
+            lambda session: claims.claim(
+                session,
+                worker_id=station.id,
+                most=station.devices.most,
+                free=free,
+                device=station.device,
+                lease_seconds=station.settings.lease_seconds,
+            ),
+        )
+        return (claim, station.devices.take(claim.spec["device"], claim.spec["devices"])) if claim else None
 
 
 class Replaced(Exception):
@@ -71,10 +75,10 @@ class Replaced(Exception):
 class Supervisor:
     """One attempt at a job, from the claim to its end."""
 
-    def __init__(self, station: Station, claim: Claim, device: str) -> None:
+    def __init__(self, station: Station, claim: Claim, devices: tuple[str, ...]) -> None:
         self.station = station
         self.claim = claim
-        self.device = "cpu" if claim.spec["device"] == "cpu" else device
+        self.devices = devices
         self.scratch: Path = station.scratch / f"{claim.job_id}-{claim.attempt}"
         self.log = log.bind(job=claim.job_id, attempt=claim.attempt)
         self._over = threading.Event()
@@ -85,13 +89,13 @@ class Supervisor:
         self._claimed_at = time.monotonic()
         self._batches_stored = 0
         self._stop_asked_at: float | None = None
-        self._child: forkserver.Child | None = None
-        self._child_lock = threading.Lock()
+        self._team: Team | None = None
+        self._team_lock = threading.Lock()
         self._last: Message | None = None
 
     def run(self) -> None:
         """Run the attempt to its end. Whatever happens, the child is gone and the scratch folder empty after."""
-        self.log.info("attempt started", device=self.device, from_step=self._first_step)
+        self.log.info("attempt started", devices=self.devices, from_step=self._first_step)
         keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         keeper.start()
         try:
@@ -108,8 +112,8 @@ class Supervisor:
         finally:
             self._over.set()
             self._kill()
-            if self._child:
-                self.station.children.discard(self._child)
+            if self._team:
+                self.station.teams.discard(self._team)
             keeper.join()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -122,23 +126,25 @@ class Supervisor:
     def _supervise(self) -> None:
         kills_before = oom.out_of_memory_kills()
         self._watch_the_time()
-        order = self._order()
-        if order is None:
+        orders = self._orders()
+        if orders is None:
             return
-        if not self._start(order):
+        if not self._start(orders):
             self._finish(self._timeout() if self._timed_out.is_set() else None)
             return
         for batch in self._batches():
             self._store(batch)
-        assert self._child is not None
-        exit_code = self._child.join()
+        assert self._team is not None
+        exit_code, failed = self._team.join()
+        if failed and (self._last is None or _is_anothers(self._last)):
+            self._last = Message(failed)
         if self._has_refused_its_checkpoint:
             self._reject_checkpoint()
             return
         self._finish(self._failure(exit_code, oom.out_of_memory_kills() > kills_before))
 
-    def _order(self) -> Order | None:
-        """What the child is to do, with the files it goes on from fetched and checked.
+    def _orders(self) -> list[Order] | None:
+        """What each child is to do, with the files that the first goes on from fetched and checked.
 
         None where one of them is damaged: the attempt is over then, and the next goes on from an earlier one.
         """
@@ -157,31 +163,38 @@ class Supervisor:
             except BlobDamaged:
                 self._reject_snapshot(taken)
                 return None
-        return Order(
-            spec=claim.spec_json,
-            dataset=claim.dataset,
-            dataset_sha256=claim.dataset_sha256,
-            device=self.device,
-            threads=settings.threads_per_job,
-            scratch=self.scratch,
-            checkpoint=checkpoint,
-            snapshots=tuple(snapshots),
-            checkpoint_seconds=settings.checkpoint_seconds,
-            report_seconds=settings.report_seconds,
-        )
+        count = len(self.devices)
+        return [
+            Order(
+                spec=claim.spec_json,
+                dataset=claim.dataset,
+                dataset_sha256=claim.dataset_sha256,
+                device=device,
+                rank=rank,
+                count=count,
+                meeting=self.scratch / "meeting",
+                threads=max(1, settings.threads_per_job // count),
+                scratch=self.scratch,
+                checkpoint=checkpoint if rank == 0 else None,
+                snapshots=tuple(snapshots) if rank == 0 else (),
+                checkpoint_seconds=settings.checkpoint_seconds,
+                report_seconds=settings.report_seconds,
+            )
+            for rank, device in enumerate(self.devices)
+        ]
 
     def _fetch(self, sha256: str, name: str) -> Path:
         path = self.scratch / name
         self._patiently(lambda: blobs.fetch(self.station.engine, sha256, path))
         return path
 
-    def _start(self, order: Order) -> bool:
-        """Start the child, unless the attempt is already to end."""
-        with self._child_lock:
+    def _start(self, orders: list[Order]) -> bool:
+        """Start the children, unless the attempt is already to end."""
+        with self._team_lock:
             if self._is_ending:
                 return False
-            self._child = forkserver.start("run", order)
-            self.station.children.add(self._child)
+            self._team = Team(orders)
+            self.station.teams.add(self._team)
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
@@ -204,10 +217,10 @@ class Supervisor:
                 yield messages
 
     def _read(self, inbox: "queue.SimpleQueue[Message | None]") -> None:
-        assert self._child is not None
+        assert self._team is not None
         try:
             while True:
-                inbox.put(decode(self._child.connection.recv_bytes()))
+                inbox.put(decode(self._team.connection.recv_bytes()))
         except (EOFError, OSError):
             pass
         except Exception:
@@ -286,7 +299,7 @@ class Supervisor:
             return self._timeout()
         if isinstance(event, TrainingStopped) or self._is_ending:
             return None
-        if isinstance(event, Failed):
+        if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
             failure_class = FailureClass(event.failure_class)
             if failure_class is FailureClass.INFRASTRUCTURE:
                 self.log.error("training broke", code=event.code, output=self._output_tail())
@@ -375,20 +388,24 @@ class Supervisor:
 
     def _ask_to_stop(self) -> None:
         """Ask for a checkpoint and an end; past the grace, end it: the last checkpoint stands."""
-        with self._child_lock:
-            if self._child is None:
+        with self._team_lock:
+            if self._team is None:
                 return
             if self._stop_asked_at is None:
                 self._stop_asked_at = time.monotonic()
                 with suppress(OSError):
-                    self._child.connection.send_bytes(STOP)
+                    self._team.connection.send_bytes(STOP)
             elif time.monotonic() - self._stop_asked_at > self.station.settings.checkpoint_grace_seconds:
-                self._child.kill()
+                self._team.kill()
 
     def _kill(self) -> None:
-        with self._child_lock:
-            if self._child is not None:
-                self._child.kill()
+        with self._team_lock:
+            if self._team is not None:
+                self._team.kill()
+
+
+def _is_anothers(message: Message) -> bool:
+    return isinstance(message.event, Failed) and message.event.code == PEER_LOST
 
 
 def _broken(code: str, message: str) -> Failure:

@@ -60,7 +60,7 @@ def _gpus(settings: WorkerSettings) -> tuple[str, ...]:
 
 
 def _arguments(station: Station) -> list[str]:
-    queues = ",".join(queue.name(device) for device in station.serves)
+    queues = ",".join(queue.name(device) for device in station.devices.most)
     return [
         "--quiet",
         "worker",

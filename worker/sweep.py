@@ -72,5 +72,5 @@ class Sweeper(threading.Thread):
         )
 
     def _look_for_work(self) -> None:
-        if not self._station.slots.empty():
+        if self._station.devices.has_a_free_slot:
             threading.Thread(target=work, args=(self._station,), name="work").start()

@@ -1,7 +1,7 @@
 """A worker takes a job: from then on it is an attempt's, with a number and a lease."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,14 +39,23 @@ class Claim:
 
 
 def claim(
-    session: Session, *, worker_id: str, devices: Sequence[str], device: str, lease_seconds: float
+    session: Session,
+    *,
+    worker_id: str,
+    most: Mapping[str, int],
+    free: Mapping[str, int],
+    device: str,
+    lease_seconds: float,
 ) -> Claim | None:
-    """Take the queued job for one of `devices` whose turn it is, or None where there is none.
+    """Take the queued job whose turn it is; None where there is none, or it asks for more devices than are free.
+
+    A job may ask for at most `most` devices of its kind here, of which `free` are free now. Where they are too few, no
+    other goes before it: it would wait for ever while smaller ones follow each other.
 
     The same transaction removes what an earlier attempt reported after its last checkpoint: it will come again.
     """
-    job = turns.take(session, devices)
-    if job is None:
+    job = turns.take(session, most)
+    if job is None or job.devices > free[job.device]:
         return None
     seconds_left = None if job.max_runtime is None else job.max_runtime - attempts.seconds_spent(session, job)
     checkpoint = checkpoints.newest(session, job.id)

@@ -69,6 +69,7 @@ def submit(
         spec=spec.model_dump(mode="json"),
         spec_sha256=spec.sha256,
         device=spec.device,
+        devices=spec.devices,
         owner=owner,
         priority=spec.priority,
         epochs=spec.total_epochs,

@@ -121,6 +121,7 @@ class Job(Base):
     spec: Mapped[Json]
     spec_sha256: Mapped[str] = mapped_column(String(64))
     device: Mapped[str]
+    devices: Mapped[int] = mapped_column(default=1)
     owner: Mapped[str] = mapped_column(server_default="default")
     priority: Mapped[int] = mapped_column(server_default="0")
     epochs: Mapped[int]

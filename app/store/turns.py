@@ -6,7 +6,7 @@ that has just begun counts at once, and so owners who wait take turns.
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.store.clock import ago, now, seconds_between
@@ -16,8 +16,10 @@ from app.store.states import Status
 LATELY_SECONDS = 24 * 3600.0
 
 
-def take(session: Session, devices: Sequence[str]) -> Job | None:
-    """The queued job for one of `devices` whose turn it is, held until the transaction ends.
+def take(session: Session, most: Mapping[str, int]) -> Job | None:
+    """The queued job whose turn it is of those that ask for no more devices of a kind than `most` says.
+
+    It is held until the transaction ends.
 
     Jobs that other transactions hold are passed over.
     """
@@ -26,7 +28,8 @@ def take(session: Session, devices: Sequence[str]) -> Job | None:
     use = select(Job.owner, func.sum(spent).label("seconds")).join(Attempt, Attempt.job_id == Job.id)
     used = use.where(lately).group_by(Job.owner).subquery()
     query = select(Job.id).outerjoin(used, used.c.owner == Job.owner)
-    query = query.where(Job.status == Status.QUEUED, Job.device.in_(devices))
+    fits = or_(*(and_(Job.device == device, Job.devices <= count) for device, count in most.items()))
+    query = query.where(Job.status == Status.QUEUED, fits)
     query = query.order_by(Job.priority.desc(), func.coalesce(used.c.seconds, 0), Job.id)
     job_id = session.scalar(query.limit(1).with_for_update(of=Job, skip_locked=True))
     return session.get(Job, job_id, populate_existing=True) if job_id else None

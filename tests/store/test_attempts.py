@@ -23,6 +23,8 @@ from trainer.events import Scores, VoteScores
 SCORES = Scores(0.9, 0.1, 0.3)
 VOTES = VoteScores(0.7, 0.3)
 
+ONE = {"auto": 1}
+
 
 @pytest.fixture
 def blob(engine: Engine, tmp_path: Path) -> Any:
@@ -92,7 +94,24 @@ def test_only_jobs_for_the_workers_devices_are_claimed(shop: Shop) -> None:
 
     assert again(shop).job_id == wanted.id
     assert shop.claim() is None
-    assert shop.claim(devices=("cuda",)) is not None
+    assert shop.claim(most={"cuda": 1}) is not None
+
+
+def test_a_job_of_several_devices_is_for_workers_that_have_as_many(shop: Shop) -> None:
+    large, small = shop.submit(devices=3), shop.submit()
+
+    assert again(shop).job_id == small.id
+    assert shop.claim(most={"auto": 2}) is None
+    claim = shop.claim(most={"auto": 4}, free={"auto": 3})
+    assert claim is not None
+    assert claim.job_id == large.id
+
+
+def test_nobody_goes_before_a_job_that_waits_for_devices(shop: Shop) -> None:
+    large, small = shop.submit(devices=3), shop.submit()
+
+    assert shop.claim(most={"auto": 4}, free={"auto": 2}) is None
+    assert [shop.job(job.id).attempt for job in (large, small)] == [0, 0]
 
 
 def test_many_workers_never_claim_the_same_job(shop: Shop) -> None:
@@ -101,7 +120,7 @@ def test_many_workers_never_claim_the_same_job(shop: Shop) -> None:
     claimed: list[str] = []
 
     def work() -> None:
-        options: dict[str, Any] = {"worker_id": "w", "devices": ("auto",), "device": "cpu", "lease_seconds": 60}
+        options: dict[str, Any] = {"worker_id": "w", "most": ONE, "free": ONE, "device": "cpu", "lease_seconds": 60}
         while claim := retry(shop.engine, lambda session: claims.claim(session, **options)):
             claimed.append(claim.job_id)
 

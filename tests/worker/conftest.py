@@ -17,9 +17,10 @@ from tests.shop import Shop
 class Plant:
     """A database, a broker with its bell, and a worker that waits for jobs."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, **settings: str) -> None:
         self.folder = folder
         self._database_url = database_url
+        self._settings = settings
         self.valkey = Valkey(folder)
         self.shop = Shop(engines.create(database_url))
         self.bell = Bell(self.valkey.url)
@@ -33,7 +34,7 @@ class Plant:
 
     def another(self) -> Worker:
         """One more worker."""
-        return Worker(self.folder, self._database_url, self.valkey.url)
+        return Worker(self.folder, self._database_url, self.valkey.url, **self._settings)
 
     def close(self) -> None:
         """End it all."""
