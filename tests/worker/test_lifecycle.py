@@ -181,8 +181,8 @@ def test_a_worker_ends_within_its_grace_while_the_database_does_not_answer(hasty
 def silent(engine: Engine) -> Iterator[None]:
     """A database that lets everybody wait who wants to write."""
     with write(engine) as session:
-        if engine.dialect.name == "postgresql":
-            session.execute(text("LOCK TABLE jobs, attempts, workers IN EXCLUSIVE MODE"))
+        on_postgresql = engine.dialect.name == "postgresql"
+        session.execute(text("LOCK TABLE jobs, attempts, workers IN EXCLUSIVE MODE" if on_postgresql else "SELECT 1"))
         yield
 
 
