@@ -354,7 +354,7 @@ class Supervisor:
         """Renew the lease and follow the user's wish until the attempt is over."""
         while not self._over.wait(self.station.settings.beat_seconds):
             self._watch_the_time()
-            if self._timed_out.is_set() or self.station.draining.is_set():
+            if self._timed_out.is_set() or self._pausing.is_set() or self.station.draining.is_set():
                 self._ask_to_stop()
             try:
                 wanted = self._renew()
@@ -371,7 +371,6 @@ class Supervisor:
                 self._kill()
             elif wanted is Wanted.PAUSE:
                 self._pausing.set()
-            if self._pausing.is_set():
                 self._ask_to_stop()
 
     def _watch_the_time(self) -> None:
