@@ -108,6 +108,7 @@ class Job(Base):
             "owner",
             "id",
             "device",
+            "devices",
             postgresql_where=text("status = 'queued'"),
             sqlite_where=text("status = 'queued'"),
         ),
@@ -121,7 +122,7 @@ class Job(Base):
     spec: Mapped[Json]
     spec_sha256: Mapped[str] = mapped_column(String(64))
     device: Mapped[str]
-    devices: Mapped[int] = mapped_column(default=1)
+    devices: Mapped[int] = mapped_column(server_default="1")
     owner: Mapped[str] = mapped_column(server_default="default")
     priority: Mapped[int] = mapped_column(server_default="0")
     epochs: Mapped[int]

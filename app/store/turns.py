@@ -19,9 +19,7 @@ LATELY_SECONDS = 24 * 3600.0
 def take(session: Session, most: Mapping[str, int]) -> Job | None:
     """The queued job whose turn it is of those that ask for no more devices of a kind than `most` says.
 
-    It is held until the transaction ends.
-
-    Jobs that other transactions hold are passed over.
+    It is held until the transaction ends. Jobs that other transactions hold are passed over.
     """
     fits = or_(*(and_(Job.device == device, Job.devices <= count) for device, count in most.items()))
     queued = (Job.status == Status.QUEUED, fits)
