@@ -5,7 +5,8 @@ Pure arithmetic, no torch: the API answers with it before anything is stored, an
 
 from dataclasses import dataclass
 
-from trainer import networks
+from trainer import curve, networks
+from trainer.curve import Point
 from trainer.data import DataFacts
 from trainer.errors import SpecInvalid, SpecWarning
 from trainer.layers import Layer, LayerRow, ShapeMismatch, parameters, table
@@ -31,7 +32,8 @@ class Plan:
     """What will happen: the layers, the rate at the start of each epoch, the epochs that end in a snapshot.
 
     Of several members, the rates are those of each, and epochs are counted through. `multiply_adds` is for one image,
-    forward; `activations` counts the values that training keeps of one image.
+    forward; `activations` counts the values that training keeps of one image. `curve` is the rate in between, as a
+    line through points, of the same trainings as `learning_rates`.
     """
 
     spec: TrainingSpec
@@ -42,6 +44,7 @@ class Plan:
     memory: Memory
     steps_per_epoch: int
     learning_rates: tuple[float, ...]
+    curve: tuple[Point, ...]
     snapshot_epochs: tuple[int, ...]
     warnings: tuple[SpecWarning, ...]
 
@@ -49,6 +52,11 @@ class Plan:
     def steps(self) -> int:
         """Updates of all members."""
         return self.steps_per_epoch * self.spec.total_epochs
+
+    @property
+    def step_multiply_adds(self) -> int:
+        """Of a whole batch, forward and back, about: gradients by inputs and by weights cost a forward pass each."""
+        return 3 * self.spec.batch_size * self.multiply_adds
 
 
 def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
@@ -85,6 +93,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         memory=estimate(spec, rows),
         steps_per_epoch=an_epoch,
         learning_rates=_boundary_rates(spec),
+        curve=curve.of_trainings(spec.schedule, spec.epochs_each, spec.trainings),
         snapshot_epochs=_snapshot_epochs(spec),
         warnings=(
             *updates.warnings(spec),

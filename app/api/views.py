@@ -20,6 +20,7 @@ from app.api.schemas import (
     MemberView,
     MemoryView,
     PlanView,
+    PointView,
     ProgressView,
     ScoresView,
     SnapshotView,
@@ -31,6 +32,7 @@ from app.store import ensembles, jobs, metrics
 from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
 from trainer.plan import Plan
+from trainer.schedule import warmup_epochs
 
 
 def job_view(session: Session, job: Job) -> JobView:
@@ -174,11 +176,14 @@ def plan_view(plan: Plan) -> PlanView:
         layers=[LayerView.model_validate(asdict(row)) for row in plan.layers],
         parameters=plan.parameters,
         multiply_adds=plan.multiply_adds,
+        step_multiply_adds=plan.step_multiply_adds,
         activations=plan.activations,
         memory_bytes=MemoryView.model_validate(asdict(plan.memory)),
         steps_per_epoch=plan.steps_per_epoch,
         steps=plan.steps,
         learning_rates=list(plan.learning_rates),
+        curve=[PointView.model_validate(asdict(point)) for point in plan.curve],
+        warmup_epochs=warmup_epochs(plan.spec.schedule),
         snapshot_epochs=list(plan.snapshot_epochs),
         warnings=[WarningView.model_validate(asdict(warning)) for warning in plan.warnings],
     )

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from math import nextafter
 from typing import Any
 
 import pytest
@@ -106,6 +107,7 @@ def test_validating_stores_nothing_and_tells_the_plan(api: Api) -> None:
         "kind": "Convolution",
         "input_shape": [1, 28, 28],
         "output_shape": [8, 28, 28],
+        "weight_shape": [8, 1, 3, 3],
         "weights": 72,
         "biases": 8,
         "multiply_adds": 72 * 28 * 28,
@@ -117,6 +119,11 @@ def test_validating_stores_nothing_and_tells_the_plan(api: Api) -> None:
     assert plan["parameters"] == sum(layer["weights"] + layer["biases"] for layer in plan["layers"])
     assert (plan["steps_per_epoch"], plan["steps"], plan["snapshot_epochs"]) == (32, 128, [2, 4])
     assert len(plan["learning_rates"]) == 5
+    assert plan["step_multiply_adds"] == 3 * 128 * plan["multiply_adds"]
+    assert plan["warmup_epochs"] == 0
+    rates = {point["epoch"]: point["rate"] for point in plan["curve"]}
+    assert (rates[0], rates[1], rates[2]) == (0.05, 0.025, 0.05)
+    assert plan["curve"][-1] == {"epoch": nextafter(4, 0), "rate": plan["learning_rates"][-1]}
     assert plan["spec"]["batch_size"] == 128
     assert count(api) == 0
 
