@@ -101,7 +101,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
             *ensemble.warnings(spec, of_a_member),
             *images.warnings(spec, facts, rows),
             *execution.warnings(spec, rows, of_a_member),
-            *network.warnings(spec, layers, rows),
+            *network.warnings(spec, facts, layers, rows),
             *initialization.warnings(spec.network, layers, rows),
         ),
     )
