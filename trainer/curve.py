@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import nextafter
 
 from trainer.schedule import cycle_ends, learning_rate, span, warmup_epochs
 from trainer.spec import MultiStepSchedule, OneCycleSchedule, Schedule, StepSchedule, TriangularSchedule
@@ -11,6 +10,8 @@ EVENLY_SPACED = 200
 MOST_TURNS = 500
 """Of more turns, such as a thousand cycles, every so many-th is a point of its own."""
 MOST_COUNTED = 2**53
+A_HAIR = 1e-9
+"""Epochs before a jump: what is still seen in ten thousand of them."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ def of_trainings(schedule: Schedule, epochs: int, trainings: int) -> tuple[Point
 
 
 def _moments(schedule: Schedule, epochs: int, count: int) -> list[float]:
-    """Some `count` evenly spaced moments, the turns and, where the rate may jump there, the moments before."""
-    turns = [turn for turn in _turns(schedule, epochs) if 0 < turn < epochs]
-    even = (epochs * index / count for index in range(count))
-    return sorted({*even, *turns, *(nextafter(turn, 0) for turn in turns), nextafter(epochs, 0)})
+    """Some `count` evenly spaced moments, and both sides of each turn and of the end."""
+    turns = [*_turns(schedule, epochs), epochs]
+    moments = {*turns, *(turn - A_HAIR for turn in turns), *(epochs * index / count for index in range(count))}
+    return sorted(moment for moment in moments if 0 <= moment < epochs)
 
 
 def _turns(schedule: Schedule, epochs: int) -> Iterator[float]:
