@@ -37,7 +37,7 @@ COLOURS = {
 NUMBERS = {
     *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
     *("mean", "std", "gradient std", "dead", "saturated", "update / weight"),
-    *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "slots", "number"),
+    *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "devices", "slots", "number"),
 }
 WIDTH_OF_FIGURES = 100
 """Of a progress line beside its bar."""
@@ -195,10 +195,12 @@ def dataset_table(datasets: Iterable[DatasetView]) -> Table:
 
 def worker_table(workers: Iterable[WorkerView]) -> Table:
     """Workers, a line each."""
-    table = _table("id", "host", "process", "device", "slots", "version", "seen")
+    table = _table("id", "host", "process", "device", "devices", "precisions", "slots", "version", "seen")
     for one in workers:
         seen = "alive" if one.alive else f"last {_moment(one.heartbeat_at)}"
-        table.add_row(one.id, one.host, str(one.pid), one.device, str(one.slots), one.version, seen)
+        precisions = ", ".join(one.precisions.get(one.device, []))
+        figures = (one.device, str(one.devices), precisions, str(one.slots))
+        table.add_row(one.id, one.host, str(one.pid), *figures, one.version, seen)
     return table
 
 

@@ -47,9 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         spec = _spec(options.spec)
         dataset = _dataset(options.data, spec)
-        _check(options.spec, spec, dataset)
+        where = device.choose(spec.device)
+        _check(options.spec, spec, dataset, where)
         folder = options.out or Path("runs") / _slug(spec.name)
-        run = Run(spec, folder, resume=options.resume, shows_layers=options.layers)
+        run = Run(spec, folder, where, resume=options.resume, shows_layers=options.layers)
         return run.follow(dataset)
     except SpecInvalid as error:
         for mistake in error.mistakes:
@@ -66,9 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
 class Run:
     """A training in a folder of its own: snapshots, metrics, the result, and the newest checkpoint."""
 
-    def __init__(self, spec: TrainingSpec, folder: Path, *, resume: bool, shows_layers: bool) -> None:
+    def __init__(
+        self, spec: TrainingSpec, folder: Path, where: torch.device, *, resume: bool, shows_layers: bool
+    ) -> None:
         self.spec = spec
         self.folder = folder
+        self.where = where
         self.resume = resume
         self.shows_layers = shows_layers
         self.code = DONE
@@ -82,7 +86,7 @@ class Run:
             events = train(
                 self.spec,
                 dataset,
-                device=device.choose(self.spec.device),
+                device=self.where,
                 resume=goes_on,
                 stop=lambda: bool(asked),
             )
@@ -187,10 +191,10 @@ def _spec(path: Path) -> TrainingSpec:
         raise _located(read, error) from None
 
 
-def _check(path: Path, spec: TrainingSpec, dataset: DataSet) -> None:
-    """Refuse a spec that does not fit the data, before anything is written."""
+def _check(path: Path, spec: TrainingSpec, dataset: DataSet, where: torch.device) -> None:
+    """Refuse a spec that does not fit the data or the device, before anything is written."""
     try:
-        check(spec, dataset.facts)
+        check(spec, dataset.facts, device.precisions(where))
     except SpecInvalid as error:
         raise _located(document.read(path), error) from None
 

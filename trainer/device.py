@@ -40,6 +40,12 @@ def computes_in(device: torch.device, precision: Literal["bfloat16", "float16"])
     return has_any and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def precisions(device: torch.device) -> frozenset[str]:
+    """What a spec's `execution.precision` may say on this device."""
+    half: tuple[Literal["bfloat16", "float16"], ...] = ("bfloat16", "float16")
+    return frozenset({"float32", *(precision for precision in half if computes_in(device, precision))})
+
+
 def describe(device: torch.device, execution: Execution, memory_format: str, devices: int) -> dict[str, str]:
     """What the bits of a result depend on beside the data, the network and its updates.
 

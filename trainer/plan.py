@@ -3,6 +3,7 @@
 Pure arithmetic, no torch: the API answers with it before anything is stored, and the trainer asks it again.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from trainer import curve, networks
@@ -59,14 +60,18 @@ class Plan:
         return 3 * self.spec.batch_size * self.multiply_adds
 
 
-def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
-    """The plan of training `spec` on the data set. Raises `SpecInvalid` with every mistake."""
+def check(spec: TrainingSpec, facts: DataFacts, precisions: Collection[str] | None = None) -> Plan:
+    """The plan of training `spec` on the data set. Raises `SpecInvalid` with every mistake.
+
+    `precisions` are those that the devices on which it may train compute in, None where these are not known.
+    """
     mistakes = [
         *schedule.mistakes(spec),
         *updates.mistakes(spec),
         *ensemble.mistakes(spec),
         *dataset.mistakes(spec, facts),
         *images.mistakes(spec, facts),
+        *execution.mistakes(spec, precisions),
     ]
     layers: tuple[Layer, ...] = ()
     rows: tuple[LayerRow, ...] = ()
@@ -100,7 +105,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
             *schedule.warnings(spec),
             *ensemble.warnings(spec, of_a_member),
             *images.warnings(spec, facts, rows),
-            *execution.warnings(spec, rows, of_a_member),
+            *execution.warnings(spec, rows, of_a_member, precisions),
             *network.warnings(spec, facts, layers, rows),
             *initialization.warnings(spec.network, layers, rows),
         ),

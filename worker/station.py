@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from app.queue import Bell
 from app.store import ids
+from worker.machine import Machine
 from worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ class Station:
     engine: Engine
     bell: Bell
     settings: WorkerSettings
-    gpus: tuple[str, ...]
+    machine: Machine
     pid: int = field(default_factory=os.getpid)
     id: str = field(default_factory=lambda: ids.new("work"))
     host: str = field(default_factory=socket.gethostname)
@@ -37,17 +38,22 @@ class Station:
 
     def __post_init__(self) -> None:
         for slot in range(self.settings.slots):
-            self.slots.put(f"cuda:{slot % len(self.gpus)}" if self.gpus else "cpu")
+            self.slots.put(f"cuda:{slot % len(self.machine.gpus)}" if self.machine.gpus else "cpu")
 
     @property
     def device(self) -> str:
         """The kind of device that jobs run on here."""
-        return "cuda" if self.gpus else "cpu"
+        return "cuda" if self.machine.gpus else "cpu"
+
+    @property
+    def devices(self) -> int:
+        """How many of that kind there are: GPUs, or CPU cores."""
+        return len(self.machine.gpus) or self.machine.cores
 
     @property
     def serves(self) -> tuple[str, ...]:
         """What a spec's `device` may say for its job to run here."""
-        return ("auto", "cuda", "cpu") if self.gpus else ("auto", "cpu")
+        return ("auto", "cuda", "cpu") if self.machine.gpus else ("auto", "cpu")
 
     @property
     def scratch(self) -> Path:

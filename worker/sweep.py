@@ -69,6 +69,8 @@ class Sweeper(threading.Thread):
             device=station.device,
             slots=station.settings.slots,
             version=__version__,
+            devices=station.devices,
+            precisions=station.machine.precisions,
         )
 
     def _look_for_work(self) -> None:

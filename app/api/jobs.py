@@ -17,7 +17,7 @@ from app.api.schemas import JobList, JobView, PlanView
 from app.api.views import job_view, job_views, plan_view
 from app.errors import Problem, bad_header
 from app.settings import Settings
-from app.store import datasets, jobs
+from app.store import datasets, jobs, workers
 from app.store.engine import read, retry
 from app.store.jobs import Idempotency, JobFilter, Sort
 from app.store.models import Dataset, Job
@@ -55,6 +55,9 @@ def submit(
     idempotency = _idempotency(idempotency_key, body)
 
     def store(session: Session) -> tuple[JobView, bool]:
+        # What the workers have may have changed since: the same request still stands for its job.
+        if idempotency and (known := jobs.known(session, idempotency)):
+            return job_view(session, known), False
         dataset, plan = _plan(session, spec)
         job, created = _submit(session, plan, dataset, settings, idempotency)
         return job_view(session, job), created
@@ -76,7 +79,10 @@ def submit(
     openapi_extra=documents.SPEC_BODY,
 )
 def validate(body: JsonBody, engine: EngineOf) -> PlanView:
-    """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored."""
+    """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored.
+
+    A precision that none of the live workers has is refused; while none of the spec's `device` lives, it is warned of.
+    """
     spec = parse(body)
     with read(engine) as session:
         _, plan = _plan(session, spec)
@@ -181,7 +187,7 @@ def _plan(session: Session, spec: TrainingSpec) -> tuple[Dataset, Plan]:
         known = ", ".join(item.name for item in datasets.all_of_them(session))
         detail = f"There is no data set {spec.dataset}. There is {known}."
         raise SpecInvalid([Mistake("/dataset", "unknown_dataset", detail)])
-    return dataset, check(spec, datasets.facts(dataset))
+    return dataset, check(spec, datasets.facts(dataset), workers.precisions(session, spec.device))
 
 
 def _submit(

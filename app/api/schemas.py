@@ -264,6 +264,10 @@ class WorkerView(View):
     device: str
     slots: int
     version: str
+    devices: int = Field(description="GPUs, or CPU cores where it has none.")
+    precisions: dict[str, list[str]] = Field(
+        description="What each kind of device that it trains on computes in, as in `execution.precision` of a spec."
+    )
     alive: bool = Field(description="Whether its heartbeat is fresh.")
     started_at: datetime
     heartbeat_at: datetime

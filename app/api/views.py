@@ -163,6 +163,8 @@ def worker_view(worker: Worker, alive: bool) -> WorkerView:
         device=worker.device,
         slots=worker.slots,
         version=worker.version,
+        devices=worker.devices,
+        precisions=worker.precisions,
         alive=alive,
         started_at=worker.started_at,
         heartbeat_at=worker.heartbeat_at,

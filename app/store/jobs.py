@@ -51,8 +51,8 @@ def submit(
 
     Raises `KeyReused` when the key stands for another request, `KeyInFlight` while another submit holds it.
     """
-    if idempotency and (known := _known(session, idempotency)):
-        return known, False
+    if idempotency and (job := known(session, idempotency)):
+        return job, False
     job = Job(
         id=ids.new("job"),
         name=spec.name,
@@ -80,6 +80,23 @@ def submit(
     session.flush()
     session.refresh(job)
     return job, True
+
+
+def known(session: Session, idempotency: Idempotency) -> Job | None:
+    """The job that the key stands for. On PostgreSQL the key is held until the transaction ends.
+
+    Raises `KeyReused` and `KeyInFlight` as `submit` does.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        held = session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0))))
+        if not held:
+            raise KeyInFlight(f"A request with the key {idempotency.key} is being answered.")
+    held_by = session.get(IdempotencyKey, idempotency.key)
+    if held_by is None:
+        return None
+    if held_by.request_sha256 != idempotency.request_sha256:
+        raise KeyReused(f"The key {idempotency.key} stands for another request.")
+    return get(session, held_by.job_id)
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -200,20 +217,6 @@ def needing_bell(session: Session, older_than_seconds: float) -> list[tuple[str,
         chosen = [job_id for job_id, _ in waiting]
         session.execute(update(Job).where(Job.id.in_(chosen)).values(rung_at=now()))
     return waiting
-
-
-def _known(session: Session, idempotency: Idempotency) -> Job | None:
-    """The job that the key stands for. On PostgreSQL the key is held until the transaction ends."""
-    if session.get_bind().dialect.name == "postgresql":
-        held = session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0))))
-        if not held:
-            raise KeyInFlight(f"A request with the key {idempotency.key} is being answered.")
-    known = session.get(IdempotencyKey, idempotency.key)
-    if known is None:
-        return None
-    if known.request_sha256 != idempotency.request_sha256:
-        raise KeyReused(f"The key {idempotency.key} stands for another request.")
-    return get(session, known.job_id)
 
 
 def _filtered(filters: JobFilter) -> Select[Job]:

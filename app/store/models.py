@@ -65,6 +65,7 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         list[int]: JSON,
         dict[str, str]: JSON,
+        dict[str, list[str]]: JSON,
     }
 
 
@@ -347,7 +348,11 @@ class EnsembleMember(Base):
 
 
 class Worker(Base):
-    """A worker process that has been seen; gone when its heartbeat is old."""
+    """A worker process that has been seen; gone when its heartbeat is old.
+
+    `devices` counts its GPUs, or the CPU cores that it may use; `precisions` are those that each kind of device that it
+    trains on computes in, by the names of a spec.
+    """
 
     __tablename__ = "workers"
 
@@ -357,6 +362,8 @@ class Worker(Base):
     device: Mapped[str]
     slots: Mapped[int]
     version: Mapped[str]
+    devices: Mapped[int] = mapped_column(server_default="1")
+    precisions: Mapped[dict[str, list[str]]] = mapped_column(server_default="{}")
     started_at: Mapped[datetime] = mapped_column(server_default=now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=now())
 

@@ -1,6 +1,6 @@
 """Worker processes that have been seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
@@ -12,11 +12,33 @@ ALIVE_SECONDS = 15.0
 FORGOTTEN_SECONDS = 24 * 3600.0
 
 
-def beat(session: Session, *, id: str, host: str, pid: int, device: str, slots: int, version: str) -> None:
+def beat(
+    session: Session,
+    *,
+    id: str,
+    host: str,
+    pid: int,
+    device: str,
+    slots: int,
+    version: str,
+    devices: int,
+    precisions: Mapping[str, Sequence[str]],
+) -> None:
     """Say that a worker lives; rows of those not seen for a day are removed."""
     known = session.execute(update(Worker).where(Worker.id == id).values(heartbeat_at=now()))
     if known.rowcount == 0:  # type: ignore[attr-defined]
-        session.add(Worker(id=id, host=host, pid=pid, device=device, slots=slots, version=version))
+        session.add(
+            Worker(
+                id=id,
+                host=host,
+                pid=pid,
+                device=device,
+                slots=slots,
+                version=version,
+                devices=devices,
+                precisions={kind: list(names) for kind, names in precisions.items()},
+            )
+        )
     session.execute(delete(Worker).where(Worker.heartbeat_at < ago(FORGOTTEN_SECONDS)))
 
 
@@ -29,6 +51,16 @@ def all_of_them(session: Session) -> Sequence[tuple[Worker, bool]]:
     """Every worker that has been seen lately, the oldest first, and whether it is alive."""
     rows = session.execute(select(Worker, is_alive()).order_by(Worker.id))
     return [(worker, bool(alive)) for worker, alive in rows]
+
+
+def precisions(session: Session, device: str) -> frozenset[str] | None:
+    """What the live workers that serve a spec's `device` compute in, all together; None where none of them lives."""
+    found = [
+        worker.precisions[kind]
+        for worker in session.scalars(select(Worker).where(is_alive()))
+        if (kind := worker.device if device == "auto" else device) in worker.precisions
+    ]
+    return frozenset[str]().union(*found) if found else None
 
 
 def is_alive() -> ColumnElement[bool]:

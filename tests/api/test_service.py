@@ -33,12 +33,23 @@ def test_data_sets_are_listed(api: Api) -> None:
 
 def test_workers_are_listed(api: Api) -> None:
     def beat(session: Any) -> None:
-        workers.beat(session, id="work_1", host="box", pid=7, device="cpu", slots=2, version="1")
+        workers.beat(
+            session,
+            id="work_1",
+            host="box",
+            pid=7,
+            device="cpu",
+            slots=2,
+            version="1",
+            devices=8,
+            precisions={"cpu": ("bfloat16", "float32")},
+        )
 
     api.shop.act(beat)
 
     (found,) = api.http.get("/v1/workers").json()["items"]
     assert (found["id"], found["host"], found["slots"], found["alive"]) == ("work_1", "box", 2, True)
+    assert (found["devices"], found["precisions"]) == (8, {"cpu": ["bfloat16", "float32"]})
 
 
 def test_the_front_page_leads_to_the_documentation(api: Api) -> None:
