@@ -127,7 +127,7 @@ def probe(connection: Connection) -> None:
         if found
     }
     names = tuple(torch.cuda.get_device_name(gpu) for gpu in gpus)
-    connection.send(Machine(names, len(os.sched_getaffinity(0)), precisions))
+    connection.send(Machine(names, device.cores(), precisions))
     connection.close()
 
 

@@ -1,6 +1,5 @@
 """What a worker finds out about its machine, and says of it."""
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 from app.store import workers
 from tests.servers import await_true
 from tests.worker.conftest import Plant
-from trainer.device import precisions
+from trainer.device import cores, precisions
 from worker import child
 from worker.machine import Machine
 
@@ -44,7 +43,7 @@ def test_a_worker_reports_its_devices_and_what_they_compute_in(plant: Plant) -> 
         row = next(worker for worker, alive in workers.all_of_them(session) if alive)
 
     if row.device == "cpu":
-        assert row.devices == len(os.sched_getaffinity(0))
+        assert row.devices == cores()
     assert row.precisions["cpu"] == sorted(precisions(torch.device("cpu")))
 
 
