@@ -36,7 +36,7 @@ COLOURS = {
 }
 NUMBERS = {
     *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
-    *("mean", "std", "gradient std", "dead", "saturated", "update / weight"),
+    *("mean", "std", "gradient std", "dead", "saturated", "gradient norm", "update / weight"),
     *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "devices", "slots", "number"),
 }
 WIDTH_OF_FIGURES = 100
@@ -247,8 +247,12 @@ def _weights(layer: LayerView) -> str:
 
 
 def layer_statistics_table(layers: Iterable[LayerStatisticsView], epoch: int) -> Table:
-    """What stood in each layer after an epoch, with a sketch of its outputs over half decades."""
-    table = _table("", "layer", "mean", "std", "gradient std", "dead", "saturated", "update / weight", "outputs")
+    """What stood in each layer after an epoch, with sketches of its outputs and of their gradients over half decades.
+
+    The gradient's norm is that of the loss by the layer's weights.
+    """
+    figures = ("mean", "std", "gradient std", "dead", "saturated", "gradient norm", "update / weight")
+    table = _table("", "layer", *figures, "outputs", "gradients")
     table.title = f"after epoch {epoch}" if epoch else "at initialisation"
     for one in layers:
         shares = ["" if share is None else f"{share:.1%}" for share in (one.dead, one.saturated)]
@@ -258,8 +262,9 @@ def layer_statistics_table(layers: Iterable[LayerStatisticsView], epoch: int) ->
             one.name,
             *(_short(value) for value in values),
             *shares,
-            "" if one.update_ratio is None else _short(one.update_ratio),
+            *("" if value is None else _short(value) for value in (one.weight_gradient_norm, one.update_ratio)),
             sketch(one.activations.histogram),
+            sketch(one.gradients.histogram),
         )
     return table
 
