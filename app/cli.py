@@ -107,23 +107,17 @@ def validate(spec: SpecFile, url: Url = None, as_json: AsJson = False) -> None:
     """Check a spec and show what it would do. Data sets other than the bundled ones are asked of the server."""
 
     from app import screen
-    from trainer import schedule
 
     document = _document(spec)
     plan = _plan(document, url)
     if as_json:
         _print_json(plan)
         return
-    parsed = document.spec()
     console = _console()
     resolved = json.dumps(plan.spec, indent=2, ensure_ascii=False)
     console.print(resolved, highlight=console.is_terminal, markup=False, soft_wrap=True)
     console.print(screen.layer_table(plan.layers))
-    columns = 72
-    moments = [parsed.epochs * column / columns for column in range(columns)]
-    each = parsed.epochs_each
-    rates = [schedule.learning_rate(parsed.schedule, moment % each, each) for moment in moments]
-    for line in screen.plan_lines(plan, rates):
+    for line in screen.plan_lines(plan):
         console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ignore", crop=False)
     for warning in plan.warnings:
         typer.echo(f"{spec}:{document.line(warning.pointer)}: warning: {warning.pointer}: {warning.detail}")

@@ -13,8 +13,12 @@ from app.store.models import Attempt, Job
 from app.store.reports import Changes
 from app.store.states import Wanted
 from tests.specs import spec
+from trainer.offer import Offer
 
-ONE_CPU = {"auto": 1, "cpu": 1}
+ANY = frozenset({"float32", "bfloat16", "float16"})
+ONE = Offer(1, ANY)
+ONE_CPU = {"auto": ONE, "cpu": ONE}
+ONE_FREE = {"auto": 1, "cpu": 1}
 
 
 class Shop:
@@ -47,10 +51,11 @@ class Shop:
             return job
 
     def claim(
-        self, *, most: Mapping[str, int] = ONE_CPU, free: Mapping[str, int] | None = None, lease: float = 60.0
+        self, *, offers: Mapping[str, Offer] = ONE_CPU, free: int | None = None, lease: float = 60.0
     ) -> Claim | None:
-        """Take the next job as a worker does."""
-        options: dict[str, Any] = {"most": most, "free": most if free is None else free, "device": "cpu"}
+        """Take the next job as a worker does that has so many devices free, or all."""
+        left = {kind: offer.devices if free is None else free for kind, offer in offers.items()}
+        options: dict[str, Any] = {"offers": offers, "free": left, "device": "cpu"}
         with write(self.engine) as session:
             return claims.claim(session, worker_id="work_1", lease_seconds=lease, **options)
 

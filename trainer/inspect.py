@@ -69,6 +69,12 @@ def inspect(
     )
 
 
+@torch.no_grad()
+def inputs(model: nn.Module, images: Tensor) -> Distribution:
+    """What the first layer is given for images (N, C, H, W) uint8."""
+    return distribution(model.get_submodule("preprocessing")(images))
+
+
 @contextmanager
 def looking(model: nn.Module) -> Iterator[None]:
     """Evaluation, but for batch norm, which normalises by the batch as it does in training; nothing is frozen."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from trainer import checkpoint, data, snapshot
+from trainer import checkpoint, data, device, snapshot
 from trainer.errors import (
     DataInvalid,
     Diverged,
@@ -34,6 +34,7 @@ from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished,
 from trainer.parsing import parse
 from trainer.replicas import meet, meeting_file
 from trainer.train import Resume, train
+from worker.machine import Machine
 from worker.order import STOP, Order
 from worker.wire import Failed, Message, encode
 
@@ -123,9 +124,16 @@ def run(connection: Connection, order: Order) -> None:
 
 
 def probe(connection: Connection) -> None:
-    """Tell which GPUs this machine has, by name, without CUDA being touched in the fork server."""
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    connection.send(names)
+    """Tell what this machine trains on, without CUDA being touched in the fork server."""
+    gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    kinds = {"cpu": [torch.device("cpu")], "cuda": gpus}
+    precisions = {
+        kind: tuple(sorted(frozenset.intersection(*map(device.precisions, found))))
+        for kind, found in kinds.items()
+        if found
+    }
+    names = tuple(torch.cuda.get_device_name(gpu) for gpu in gpus)
+    connection.send(Machine(names, device.cores(), precisions))
     connection.close()
 
 

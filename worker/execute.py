@@ -59,7 +59,7 @@ def _choose(station: Station) -> tuple[Claim, tuple[str, ...]] | None:
             lambda session: claims.claim(
                 session,
                 worker_id=station.id,
-                most=station.devices.most,
+                offers=station.offers,
                 free=free,
                 device=station.device,
                 lease_seconds=station.settings.lease_seconds,

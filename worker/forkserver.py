@@ -11,6 +11,8 @@ from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from worker.machine import Machine
+
 CONTEXT = multiprocessing.get_context("forkserver")
 # torch.optim imports the compiler when the first optimizer is made, which takes a second: the server has done so.
 CONTEXT.set_forkserver_preload(["worker.child", "torch._dynamo"])
@@ -68,12 +70,12 @@ def start(function: str, *arguments: Any) -> Child:
     return Child(process, ours)
 
 
-def gpus() -> list[str]:
-    """Names of this machine's GPUs, asked in a child; the server is warm afterwards."""
+def machine() -> Machine:
+    """What this machine trains on, asked in a child; the server is warm afterwards."""
     probe = start("probe")
-    names: list[str] = probe.connection.recv()
+    found: Machine = probe.connection.recv()
     probe.join()
-    return names
+    return found
 
 
 def _call(function: str, *arguments: Any) -> None:

@@ -11,6 +11,7 @@ from app.settings import Settings
 from app.store import engine, migrate, workers
 from worker import forkserver, tasks
 from worker.drain import Drain
+from worker.machine import Machine
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.sweep import Sweeper
@@ -29,7 +30,7 @@ def main() -> None:
     except migrate.SchemaMismatch as error:
         sys.exit(f"annealer worker: {error}")
     broker_url = settings.broker_url.get_secret_value()
-    station = Station(database, queue.Bell(broker_url), worker_settings, _gpus(worker_settings))
+    station = Station(database, queue.Bell(broker_url), worker_settings, _machine(worker_settings))
     station.open_scratch()
     celery = queue.make(broker_url, publisher=False)
     tasks.bind(celery, station)
@@ -52,11 +53,11 @@ def main() -> None:
         station.close_scratch()
 
 
-def _gpus(settings: WorkerSettings) -> tuple[str, ...]:
-    names = tuple(forkserver.gpus())
-    if settings.device == "cuda" and not names:
+def _machine(settings: WorkerSettings) -> Machine:
+    machine = forkserver.machine()
+    if settings.device == "cuda" and not machine.gpus:
         sys.exit("annealer worker: ANNEALER_WORKER_DEVICE is cuda, but torch finds no CUDA device here.")
-    return () if settings.device == "cpu" else names
+    return machine.without_gpus() if settings.device == "cpu" else machine
 
 
 def _arguments(station: Station) -> list[str]:

@@ -13,7 +13,9 @@ from sqlalchemy import Engine
 
 from app.queue import Bell
 from app.store import ids
+from trainer.offer import Offer
 from worker.devices import Devices
+from worker.machine import Machine
 from worker.settings import WorkerSettings
 from worker.team import Team
 
@@ -30,7 +32,7 @@ class Station:
     engine: Engine
     bell: Bell
     settings: WorkerSettings
-    gpus: tuple[str, ...]
+    machine: Machine
     pid: int = field(default_factory=os.getpid)
     id: str = field(default_factory=lambda: ids.new("work"))
     host: str = field(default_factory=socket.gethostname)
@@ -40,12 +42,21 @@ class Station:
     @cached_property
     def devices(self) -> Devices:
         """What jobs can be given."""
-        return Devices(len(self.gpus), self.settings.slots, self.settings.threads_per_job)
+        return Devices(len(self.machine.gpus), self.settings.slots, self.settings.threads_per_job)
+
+    @property
+    def offers(self) -> dict[str, Offer]:
+        """What a job can have here when nothing else runs, by the `device` that its spec says."""
+        precisions = self.machine.precisions
+        return {
+            kind: Offer(most, frozenset(precisions[self.device if kind == "auto" else kind]))
+            for kind, most in self.devices.most.items()
+        }
 
     @property
     def device(self) -> str:
         """The kind of device that jobs run on here."""
-        return "cuda" if self.gpus else "cpu"
+        return "cuda" if self.machine.gpus else "cpu"
 
     @property
     def scratch(self) -> Path:

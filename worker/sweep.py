@@ -69,6 +69,7 @@ class Sweeper(threading.Thread):
             device=station.device,
             slots=station.settings.slots,
             version=__version__,
+            offers=station.offers,
         )
 
     def _look_for_work(self) -> None:

@@ -30,7 +30,7 @@ from app.api.schemas import JobList, JobView, PlanView, RetryRequest
 from app.api.views import job_view, job_views, plan_view
 from app.errors import Problem, bad_header
 from app.settings import Settings
-from app.store import datasets, jobs, wishes
+from app.store import datasets, jobs, wishes, workers
 from app.store.engine import read
 from app.store.engine import retry as transact
 from app.store.jobs import Idempotency, JobFilter, Sort
@@ -70,6 +70,9 @@ def submit(
     idempotency = _idempotency(idempotency_key, body)
 
     def store(session: Session) -> tuple[JobView, bool]:
+        # What the workers have may have changed since: the same request still stands for its job.
+        if idempotency and (known := jobs.known(session, idempotency)):
+            return job_view(session, known), False
         dataset, plan = _plan(session, spec)
         job, created = _submit(session, plan, dataset, settings, owner, idempotency)
         return job_view(session, job), created
@@ -91,7 +94,11 @@ def submit(
     openapi_extra=documents.SPEC_BODY,
 )
 def validate(body: JsonBody, engine: EngineOf) -> PlanView:
-    """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored."""
+    """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored.
+
+    What none of the live workers has, a precision or as many devices, is refused; while none of the spec's `device`
+    lives, a precision is warned of.
+    """
     spec = parse(body)
     with read(engine) as session:
         _, plan = _plan(session, spec)
@@ -245,7 +252,7 @@ def _plan(session: Session, spec: TrainingSpec) -> tuple[Dataset, Plan]:
         known = ", ".join(item.name for item in datasets.all_of_them(session))
         detail = f"There is no data set {spec.dataset}. There is {known}."
         raise SpecInvalid([Mistake("/dataset", "unknown_dataset", detail)])
-    return dataset, check(spec, datasets.facts(dataset))
+    return dataset, check(spec, datasets.facts(dataset), workers.offer(session, spec.device))
 
 
 def _submit(

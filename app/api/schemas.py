@@ -271,6 +271,13 @@ class DatasetList(View):
     items: list[DatasetView]
 
 
+class OfferView(View):
+    """What there is for one job."""
+
+    devices: int = Field(description="Together, when nothing else runs.")
+    precisions: list[str] = Field(description="What they compute in, as in `execution.precision` of a spec.")
+
+
 class WorkerView(View):
     """A worker process that has been seen lately."""
 
@@ -280,6 +287,7 @@ class WorkerView(View):
     device: str
     slots: int
     version: str
+    offers: dict[str, OfferView] = Field(description="What a job can have here, by the `device` that its spec says.")
     alive: bool = Field(description="Whether its heartbeat is fresh.")
     started_at: datetime
     heartbeat_at: datetime
@@ -299,6 +307,10 @@ class LayerView(View):
     kind: str
     input_shape: list[int]
     output_shape: list[int]
+    weight_shape: list[int] = Field(
+        description="Whose product `weights` is. Of a convolution: filters, channels, height and width of the kernel; "
+        "empty without weights."
+    )
     weights: int
     biases: int
     multiply_adds: int = Field(description="For one image, forward.")
@@ -317,6 +329,13 @@ class MemoryView(View):
     activations: int = Field(description="What a full batch keeps until the backward pass.")
 
 
+class PointView(View):
+    """The learning rate at a moment."""
+
+    epoch: float = Field(description="Epochs since the start, in fractions.")
+    rate: float
+
+
 class WarningView(View):
     """Something that will run, but hardly as wished."""
 
@@ -332,6 +351,9 @@ class PlanView(View):
     layers: list[LayerView]
     parameters: int
     multiply_adds: int = Field(description="For one image, forward.")
+    step_multiply_adds: int = Field(
+        description="Of a whole batch, forward and back, about: three times its forward pass."
+    )
     activations: int = Field(description="Values of one image that training keeps until the backward pass.")
     memory_bytes: MemoryView
     steps_per_epoch: int
@@ -340,6 +362,11 @@ class PlanView(View):
         description="At each epoch boundary, the start of the first included; of `plateau` without reductions. Of "
         "independent members, those of each."
     )
+    curve: list[PointView] = Field(
+        description="The learning rate as a line through some 200 points: evenly spaced ones, the end of the warm-up, "
+        "peaks, and both sides of each jump, such as the end of a cycle. The same trainings as `learning_rates`."
+    )
+    warmup_epochs: float = Field(description="Length of the warm-up that each training begins with; 0 without.")
     snapshot_epochs: list[int] = Field(description="A snapshot is taken at the end of each. Counted through.")
     warnings: list[WarningView]
 

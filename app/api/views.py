@@ -19,7 +19,9 @@ from app.api.schemas import (
     LinksView,
     MemberView,
     MemoryView,
+    OfferView,
     PlanView,
+    PointView,
     ProgressView,
     ScoresView,
     SnapshotView,
@@ -31,6 +33,7 @@ from app.store import ensembles, metrics, turns
 from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
 from trainer.plan import Plan
+from trainer.schedule import warmup_epochs
 
 
 def job_view(session: Session, job: Job) -> JobView:
@@ -161,6 +164,7 @@ def worker_view(worker: Worker, alive: bool) -> WorkerView:
         device=worker.device,
         slots=worker.slots,
         version=worker.version,
+        offers={kind: OfferView.model_validate(offer) for kind, offer in worker.offers.items()},
         alive=alive,
         started_at=worker.started_at,
         heartbeat_at=worker.heartbeat_at,
@@ -174,11 +178,14 @@ def plan_view(plan: Plan) -> PlanView:
         layers=[LayerView.model_validate(asdict(row)) for row in plan.layers],
         parameters=plan.parameters,
         multiply_adds=plan.multiply_adds,
+        step_multiply_adds=plan.step_multiply_adds,
         activations=plan.activations,
         memory_bytes=MemoryView.model_validate(asdict(plan.memory)),
         steps_per_epoch=plan.steps_per_epoch,
         steps=plan.steps,
         learning_rates=list(plan.learning_rates),
+        curve=[PointView.model_validate(asdict(point)) for point in plan.curve],
+        warmup_epochs=warmup_epochs(plan.spec.schedule),
         snapshot_epochs=list(plan.snapshot_epochs),
         warnings=[WarningView.model_validate(asdict(warning)) for warning in plan.warnings],
     )

@@ -13,6 +13,7 @@ from app.store.clock import from_now
 from app.store.models import Attempt, Dataset, Job, Worker
 from app.store.snapshots import SnapshotRef
 from app.store.states import Status
+from trainer.offer import Offer
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,19 @@ def claim(
     session: Session,
     *,
     worker_id: str,
-    most: Mapping[str, int],
+    offers: Mapping[str, Offer],
     free: Mapping[str, int],
     device: str,
     lease_seconds: float,
 ) -> Claim | None:
     """Take the queued job whose turn it is; None where there is none, or it asks for more devices than are free.
 
-    A job may ask for at most `most` devices of its kind here, of which `free` are free now. Where they are too few, no
-    other goes before it: it would wait for ever while smaller ones follow each other.
+    `offers` is what the worker has for a job's `device`, and `free` how many devices of it are free now. Where they are
+    too few, no other job goes before: this one would wait for ever while smaller ones follow each other.
 
     The same transaction removes what an earlier attempt reported after its last checkpoint: it will come again.
     """
-    job = turns.take(session, most)
+    job = turns.take(session, offers)
     if job is None or job.devices > free[job.device]:
         return None
     seconds_left = None if job.max_runtime is None else job.max_runtime - attempts.seconds_spent(session, job)

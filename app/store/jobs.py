@@ -57,8 +57,8 @@ def submit(
     `QueueFull` while `max_queued` jobs wait. On PostgreSQL submits do not wait for each other's count, and so the
     queue may come to hold one job more for each submit that was being answered at that moment.
     """
-    if idempotency and (known := _known(session, idempotency)):
-        return known, False
+    if idempotency and (job := known(session, idempotency)):
+        return job, False
     if max_queued is not None and _count_queued(session) >= max_queued:
         raise QueueFull(max_queued)
     job = Job(
@@ -70,6 +70,7 @@ def submit(
         spec_sha256=spec.sha256,
         device=spec.device,
         devices=spec.devices,
+        precision=spec.execution.precision,
         owner=owner,
         priority=spec.priority,
         epochs=spec.total_epochs,
@@ -93,6 +94,23 @@ def submit(
     session.flush()
     session.refresh(job)
     return job, True
+
+
+def known(session: Session, idempotency: Idempotency) -> Job | None:
+    """The job that the key stands for. On PostgreSQL the key is held until the transaction ends.
+
+    Raises `KeyReused` and `KeyInFlight` as `submit` does.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        held = session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0))))
+        if not held:
+            raise KeyInFlight(f"A request with the key {idempotency.key} is being answered.")
+    held_by = session.get(IdempotencyKey, idempotency.key)
+    if held_by is None:
+        return None
+    if held_by.request_sha256 != idempotency.request_sha256:
+        raise KeyReused(f"The key {idempotency.key} stands for another request.")
+    return get(session, held_by.job_id)
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -188,20 +206,6 @@ def needing_bell(session: Session, older_than_seconds: float) -> list[tuple[str,
 
 def _count_queued(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Job).where(Job.status == Status.QUEUED)) or 0
-
-
-def _known(session: Session, idempotency: Idempotency) -> Job | None:
-    """The job that the key stands for. On PostgreSQL the key is held until the transaction ends."""
-    if session.get_bind().dialect.name == "postgresql":
-        held = session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0))))
-        if not held:
-            raise KeyInFlight(f"A request with the key {idempotency.key} is being answered.")
-    known = session.get(IdempotencyKey, idempotency.key)
-    if known is None:
-        return None
-    if known.request_sha256 != idempotency.request_sha256:
-        raise KeyReused(f"The key {idempotency.key} stands for another request.")
-    return get(session, known.job_id)
 
 
 def _filtered(filters: JobFilter) -> Select[Job]:

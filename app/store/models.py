@@ -65,6 +65,7 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         list[int]: JSON,
         dict[str, str]: JSON,
+        dict[str, list[str]]: JSON,
     }
 
 
@@ -109,6 +110,7 @@ class Job(Base):
             "id",
             "device",
             "devices",
+            "precision",
             postgresql_where=text("status = 'queued'"),
             sqlite_where=text("status = 'queued'"),
         ),
@@ -123,6 +125,7 @@ class Job(Base):
     spec_sha256: Mapped[str] = mapped_column(String(64))
     device: Mapped[str]
     devices: Mapped[int] = mapped_column(server_default="1")
+    precision: Mapped[str] = mapped_column(server_default="float32")
     owner: Mapped[str] = mapped_column(server_default="default")
     priority: Mapped[int] = mapped_column(server_default="0")
     epochs: Mapped[int]
@@ -361,7 +364,11 @@ class EnsembleMember(Base):
 
 
 class Worker(Base):
-    """A worker process that has been seen; gone when its heartbeat is old."""
+    """A worker process that has been seen; gone when its heartbeat is old.
+
+    `devices` counts its GPUs, or the CPU cores that it may use; `precisions` are those that each kind of device that it
+    trains on computes in, by the names of a spec.
+    """
 
     __tablename__ = "workers"
 
@@ -371,6 +378,7 @@ class Worker(Base):
     device: Mapped[str]
     slots: Mapped[int]
     version: Mapped[str]
+    offers: Mapped[dict[str, Json]] = mapped_column(server_default="{}")
     started_at: Mapped[datetime] = mapped_column(server_default=now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=now())
 

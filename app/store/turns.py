@@ -6,22 +6,23 @@ that has just begun counts at once, and so owners who wait take turns.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.store.clock import ago, now, seconds_between
 from app.store.models import Attempt, Job
 from app.store.states import Status
+from trainer.offer import Offer
 
 LATELY_SECONDS = 24 * 3600.0
 
 
-def take(session: Session, most: Mapping[str, int]) -> Job | None:
-    """The queued job whose turn it is of those that ask for no more devices of a kind than `most` says.
+def take(session: Session, offers: Mapping[str, Offer]) -> Job | None:
+    """The queued job whose turn it is of those that ask for what `offers` has for their `device`.
 
     It is held until the transaction ends. Jobs that other transactions hold are passed over.
     """
-    fits = or_(*(and_(Job.device == device, Job.devices <= count) for device, count in most.items()))
+    fits = or_(*(_fits(device, offer) for device, offer in offers.items()))
     queued = (Job.status == Status.QUEUED, fits)
     oldest = select(Job.priority, Job.owner, func.min(Job.id)).where(*queued).group_by(Job.priority, Job.owner)
     lines = session.execute(oldest).all()
@@ -33,6 +34,10 @@ def take(session: Session, most: Mapping[str, int]) -> Job | None:
         if job := session.scalars(query, execution_options={"populate_existing": True}).first():
             return job
     return None
+
+
+def _fits(device: str, offer: Offer) -> ColumnElement[bool]:
+    return and_(Job.device == device, Job.devices <= offer.devices, Job.precision.in_(offer.precisions))
 
 
 def positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:

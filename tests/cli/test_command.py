@@ -171,9 +171,51 @@ def test_validate_shows_spec_layers_and_curve(annealer: Run, spec_file: SpecFile
     assert "hidden1" in done.stdout
     assert "12,544" in done.stdout
     assert "MiB in a training step: weights 0.0, gradients 0.0, optimizer 0.0, activations 0.4." in done.stdout
-    assert "▲ 2 snapshots" in done.stdout
-    curve = [line for line in done.stdout.splitlines() if "█" in line]
-    assert len(curve) == 6
+    assert "16 × 784 = 12,544" in done.stdout
+    assert f"12,704 multiply-adds an image, about {3 * 128 * 12704:,} a step;" in done.stdout
+
+
+def drawn(output: str) -> tuple[list[str], str, str]:
+    """The lines of the curve from the top, what stands below it, and the caption; without the margin."""
+    lines = [line[10:] for line in output.splitlines()]
+    caption = next(index for index, line in enumerate(lines) if line.startswith("learning rate over"))
+    return lines[caption - 8 : caption - 2], lines[caption - 1], lines[caption]
+
+
+def test_validate_draws_cycles_with_a_mark_at_the_end_of_each(annealer: Run, spec_file: SpecFile) -> None:
+    curve, marks, caption = drawn(annealer("validate", spec_file()).stdout)
+
+    assert caption == "learning rate over 4 epochs; ▲ 2 snapshots"
+    assert [column for column, mark in enumerate(marks) if mark != " "] == [35, 71]
+    assert (curve[0][0], curve[0][36], curve[-1][35], curve[-1][71]) == ("█", "█", " ", " ")
+
+
+def test_validate_draws_a_peak_and_a_warm_up_inside_an_epoch(annealer: Run, spec_file: SpecFile) -> None:
+    schedule = {
+        "kind": "triangular",
+        "learning_rate": 0.01,
+        "maximum": 0.1,
+        "half": 0.25,
+        "warmup": {"epochs": 0.5},
+    }
+
+    curve, marks, caption = drawn(
+        annealer("validate", spec_file(schedule=schedule, epochs=1, ensemble={"kind": "none"})).stdout
+    )
+
+    assert caption == "learning rate over 1 epochs; ▲ 1 snapshots; · warm-up of 0.5 epochs"
+    assert marks == "·" * 36 + " " * 35 + "▲"
+    assert [column for column, block in enumerate(curve[0]) if block == "█"] == [53, 54]
+
+
+def test_validate_marks_the_warm_up_of_each_training(annealer: Run, spec_file: SpecFile) -> None:
+    schedule = {"kind": "constant", "learning_rate": 0.05, "warmup": {"epochs": 1}}
+    pruning = {"kind": "lottery_ticket", "rounds": 1}
+
+    done = annealer("validate", spec_file(schedule=schedule, pruning=pruning, ensemble={"kind": "none"}))
+
+    _, marks, _ = drawn(done.stdout)
+    assert marks == ("·" * 18 + " " * 17 + "▲") * 2
 
 
 def test_validate_tells_mistakes_with_lines(annealer: Run, spec_file: SpecFile) -> None:

@@ -18,13 +18,12 @@ from app.store.models import Attempt, BlobChunk, Checkpoint
 from app.store.reports import Changes, Failure, Progress
 from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
-from tests.shop import Shop
+from tests.shop import ANY, ONE, ONE_CPU, ONE_FREE, Shop
 from trainer.events import Scores, VoteScores
+from trainer.offer import Offer
 
 SCORES = Scores(0.9, 0.1, 0.3)
 VOTES = VoteScores(0.7, 0.3)
-
-ONE = {"auto": 1}
 
 
 @pytest.fixture
@@ -95,23 +94,30 @@ def test_only_jobs_for_the_workers_devices_are_claimed(shop: Shop) -> None:
 
     assert again(shop).job_id == wanted.id
     assert shop.claim() is None
-    assert shop.claim(most={"cuda": 1}) is not None
+    assert shop.claim(offers={"cuda": ONE}) is not None
 
 
 def test_a_job_of_several_devices_is_for_workers_that_have_as_many(shop: Shop) -> None:
     large, small = shop.submit(devices=3), shop.submit()
 
     assert again(shop).job_id == small.id
-    assert shop.claim(most={"auto": 2}) is None
-    claim = shop.claim(most={"auto": 4}, free={"auto": 3})
+    assert shop.claim(offers={"auto": Offer(2, ANY)}) is None
+    claim = shop.claim(offers={"auto": Offer(4, ANY)}, free=3)
     assert claim is not None
     assert claim.job_id == large.id
+
+
+def test_a_job_in_half_precision_is_for_workers_that_compute_in_it(shop: Shop) -> None:
+    half = shop.submit(execution={"precision": "bfloat16"})
+
+    assert shop.claim(offers={"auto": Offer(1, frozenset({"float32"}))}) is None
+    assert again(shop).job_id == half.id
 
 
 def test_nobody_goes_before_a_job_that_waits_for_devices(shop: Shop) -> None:
     large, small = shop.submit(devices=3), shop.submit()
 
-    assert shop.claim(most={"auto": 4}, free={"auto": 2}) is None
+    assert shop.claim(offers={"auto": Offer(4, ANY)}, free=2) is None
     assert [shop.job(job.id).attempt for job in (large, small)] == [0, 0]
 
 
@@ -121,7 +127,13 @@ def test_many_workers_never_claim_the_same_job(shop: Shop) -> None:
     claimed: list[str] = []
 
     def work() -> None:
-        options: dict[str, Any] = {"worker_id": "w", "most": ONE, "free": ONE, "device": "cpu", "lease_seconds": 60}
+        options: dict[str, Any] = {
+            "worker_id": "w",
+            "offers": ONE_CPU,
+            "free": ONE_FREE,
+            "device": "cpu",
+            "lease_seconds": 60,
+        }
         while claim := retry(shop.engine, lambda session: claims.claim(session, **options)):
             claimed.append(claim.job_id)
 

@@ -27,13 +27,11 @@ from app.store.errors import Fenced, MoveRefused
 from app.store.models import Attempt, Checkpoint, Job
 from app.store.reports import Changes, Failure, Progress
 from app.store.states import FailureClass, Outcome, Status, Wanted
-from tests.shop import Shop
+from tests.shop import ONE_CPU, ONE_FREE, Shop
 
 MAX_ATTEMPTS = 3
 WORKERS = ("work_1", "work_2")
 LEASE = 60.0
-
-ONE = {"auto": 1}
 
 
 @dataclass
@@ -123,7 +121,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(target=claimed, worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> Any:
-        options: dict[str, Any] = {"most": ONE, "free": ONE, "device": "cpu", "lease_seconds": LEASE}
+        options: dict[str, Any] = {"offers": ONE_CPU, "free": ONE_FREE, "device": "cpu", "lease_seconds": LEASE}
         claim = self.shop.act(lambda session: claims.claim(session, worker_id=worker, **options))
         queued = [(-model.priority, id) for id, model in self.models.items() if model.status is Status.QUEUED]
         assert (claim.job_id if claim else None) == min(queued, default=(0, None))[1]

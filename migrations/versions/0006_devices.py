@@ -1,9 +1,9 @@
-"""How many devices a job asks for."""
+"""What devices workers offer, and what jobs ask for."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
+revision = "0006"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
@@ -15,13 +15,17 @@ QUEUED = {
 
 
 def upgrade() -> None:
+    op.add_column("workers", sa.Column("offers", sa.JSON(), server_default="{}", nullable=False))
     op.add_column("jobs", sa.Column("devices", sa.Integer(), server_default="1", nullable=False))
-    _index_by("priority", "owner", "id", "device", "devices")
+    op.add_column("jobs", sa.Column("precision", sa.String(), server_default="float32", nullable=False))
+    _index_by("priority", "owner", "id", "device", "devices", "precision")
 
 
 def downgrade() -> None:
     _index_by("priority", "owner", "id", "device")
+    op.drop_column("jobs", "precision")
     op.drop_column("jobs", "devices")
+    op.drop_column("workers", "offers")
 
 
 def _index_by(*columns: str) -> None:
