@@ -378,7 +378,7 @@ class Worker(Base):
     device: Mapped[str]
     slots: Mapped[int]
     version: Mapped[str]
-    offers: Mapped[dict[str, Json]] = mapped_column(server_default="{}")
+    offers: Mapped[Json] = mapped_column(server_default="{}")
     started_at: Mapped[datetime] = mapped_column(server_default=now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=now())
 
