@@ -14,6 +14,7 @@ from trainer.schedule import boundary_rates, snapshot_epochs
 from trainer.spec import TrainingSpec
 from trainer.validation import (
     dataset,
+    devices,
     ensemble,
     execution,
     images,
@@ -65,6 +66,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         layers = networks.describe(spec.network, facts.shape, len(facts.classes))
         rows = table(layers, facts.shape)
         mistakes += network.mistakes(spec, facts, layers, rows)
+        mistakes += devices.mistakes(spec, facts, rows)
         mistakes += updates.layer_rate_mistakes(spec, rows)
         mistakes += initialization.mistakes(spec.network, layers, rows, facts.train_count)
         mistakes += pruning.mistakes(spec, rows)

@@ -39,3 +39,9 @@ class Execution(Part):
         "and take the quickest, and `memory_format: auto` go by the clock; given up is that the same spec and seed "
         "give the same weights, and that a training that was interrupted ends as if it had not been.",
     )
+    sync_batch_norm: bool = Field(
+        default=True,
+        description="Where several `devices` train together: batch norm normalises by the whole batch, as one device "
+        "would. `false`: by each device's part of it, which is quicker and, with large parts, as good; snapshots have "
+        "the first device's running statistics.",
+    )

@@ -47,6 +47,14 @@ class TrainingSpec(Part):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; `auto`: a GPU where the worker has one, else the CPU."
     )
+    devices: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="How many devices train the model together, each on its part of every batch: GPUs, or processes on "
+        "CPUs, of one worker. `batch_size` is that of all; with synchronised batch norm the result is that of one "
+        "device but for rounding.",
+    )
     preprocessing: Preprocessing = Field(
         default=Preprocessing(), description="What is done to every image, in training and after."
     )
