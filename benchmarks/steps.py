@@ -78,6 +78,7 @@ def usual(spec: TrainingSpec, dataset: DataSet, padding: int, workers: int) -> C
     with PIL; every loss is read.
     """
     fitted, body = _network(spec, dataset)
+    dropout.reseed(body, CPU, 0, 0)
     optimizer = torch.optim.SGD(body.parameters(), lr=0.001, momentum=0.9)
     images = PilImages(dataset.train, padding, fitted)
     loader = DataLoader(
