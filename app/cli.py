@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -294,6 +295,36 @@ def snapshots(
                 path = download / f"snapshot-{snapshot.number}.safetensors"
                 client.download(snapshot, path)
                 typer.echo(str(path), err=as_json)
+
+
+@cli.command()
+def filters(
+    snapshot: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="Id of a snapshot, or its file.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PNG", help="The picture.")] = Path("filters.png"),
+    zoom: Annotated[int, typer.Option(min=1, max=64, help="Side of a weight, in pixels.")] = 8,
+    url: Url = None,
+) -> None:
+    """Draw what the first layer looks for: each filter's weights, 0 in middle grey, the largest black or white."""
+    from PIL import Image
+
+    from trainer import filters as pictures
+
+    with TemporaryDirectory() as folder:
+        path = Path(snapshot)
+        if not path.exists():
+            path = Path(folder) / f"{snapshot}.safetensors"
+            with _client(url) as client:
+                client.download(client.snapshot(snapshot), path)
+        try:
+            weights = pictures.first(path)
+        except ValueError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(BAD_INPUT) from None
+    Image.fromarray(pictures.draw(weights, zoom)).save(output, format="PNG")
+    count, channels, height, width = weights.shape
+    typer.echo(f"{output}: {count} filters of {channels} × {height} × {width} weights.")
 
 
 @cli.command()

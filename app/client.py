@@ -217,6 +217,10 @@ class Client:
         """A job's snapshots, oldest first."""
         return self._read(SnapshotList, "GET", f"/v1/jobs/{job_id}/snapshots").items
 
+    def snapshot(self, snapshot_id: str) -> SnapshotView:
+        """A snapshot. Raises `NotFound`."""
+        return self._read(SnapshotView, "GET", f"/v1/snapshots/{snapshot_id}")
+
     def download(self, snapshot: SnapshotView, path: Path) -> None:
         """Write a snapshot's safetensors file, checked against its hash; a broken download goes on where it broke.
 

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from app.client import Client
 from tests.cli.conftest import Run, Up
 from tests.servers import await_true
 from tests.specs import document
 from trainer import snapshot
+from trainer.filters import draw, first
 
 SpecFile = Callable[..., Path]
 
@@ -161,6 +164,32 @@ def test_snapshots_are_downloaded(annealer: Run, job_id: str, tmp_path: Path, cl
     assert [path.name for path in files] == ["snapshot-1.safetensors", "snapshot-2.safetensors"]
     _, provenance = snapshot.load(files[1])
     assert provenance["scores"]["accuracy"] == client.snapshots(job_id)[1].scores.accuracy
+
+
+def test_the_filters_of_a_snapshot_or_its_file_are_drawn(annealer: Run, client: Client, tmp_path: Path) -> None:
+    network = {"kind": "convnet", "channels": [5], "kernel_size": 3}
+    job = client.submit(document(network=network, epochs=2))
+    list(client.watch(job.id))
+    taken = client.snapshots(job.id)[-1]
+    client.download(taken, tmp_path / "weights")
+
+    by_id = annealer("filters", taken.id, "-o", tmp_path / "one.png", "--zoom", "2")
+    by_file = annealer("filters", tmp_path / "weights", "-o", tmp_path / "two.png", "--zoom", "2", url="http://[::1]:9")
+
+    assert "one.png: 5 filters of 1 × 3 × 3 weights." in by_id.stdout
+    assert by_file.returncode == 0, by_file.stderr
+    pixels = np.asarray(Image.open(tmp_path / "one.png"))
+    assert np.array_equal(pixels, draw(first(tmp_path / "weights"), zoom=2))
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_filters_of_what_is_no_snapshot_are_refused(annealer: Run, spec_file: SpecFile) -> None:
+    other, unknown = annealer("filters", spec_file()), annealer("filters", "snap_unknown")
+
+    assert other.returncode == 2
+    assert "is not a snapshot" in other.stderr
+    assert unknown.returncode == 6
+    assert "Traceback" not in unknown.stderr
 
 
 def test_validate_shows_spec_layers_and_curve(annealer: Run, spec_file: SpecFile) -> None:
