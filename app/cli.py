@@ -301,6 +301,27 @@ def events(
 
 
 @cli.command()
+def logs(
+    job_id: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until the job ends.")] = False,
+    tail: Annotated[int | None, typer.Option(min=1, max=100_000, help="Only the last lines.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a job's training processes wrote; with --json one piece a line."""
+    with _client(url) as client:
+        expected = None if tail else 0
+        for piece in client.logs(job_id, tail=tail, follow=follow):
+            if as_json:
+                typer.echo(piece.model_dump_json())
+                continue
+            if expected is not None and piece.offset > expected:
+                typer.echo("[what stood here was cut as too much]", err=True)
+            typer.echo(piece.text, nl=False)
+            expected = piece.next_offset
+
+
+@cli.command()
 def datasets(url: Url = None, as_json: AsJson = False) -> None:
     """List the data sets that specs can name."""
     from app import screen

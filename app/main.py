@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__, errors, logs
 from app.api import datasets, documents, ensembles, events, health, jobs, layers, metrics, snapshots, workers
+from app.api import logs as job_logs
 from app.api.deps import refuse_unknown_parameters
 from app.middleware import Trace
 from app.notify import Watcher
@@ -33,7 +34,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.state.engine = engine.create(settings.database_url.get_secret_value())
     app.state.bell = Bell(settings.broker_url.get_secret_value())
     app.state.watcher = Watcher(app.state.engine, settings.watch_seconds)
-    for resource in (jobs, events, metrics, layers, snapshots, ensembles, datasets, workers, health):
+    for resource in (jobs, events, job_logs, metrics, layers, snapshots, ensembles, datasets, workers, health):
         app.include_router(resource.router)
     app.add_api_route("/", _front, include_in_schema=False)
     app.add_middleware(Trace)

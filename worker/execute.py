@@ -27,6 +27,7 @@ from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, Traini
 from worker import forkserver, oom
 from worker.changes import changes_of
 from worker.order import STOP, Order
+from worker.output import Output
 from worker.station import Station
 from worker.wire import Failed, Message, decode
 
@@ -75,6 +76,7 @@ class Supervisor:
         self.device = "cpu" if claim.spec["device"] == "cpu" else device
         self.scratch: Path = station.scratch / f"{claim.job_id}-{claim.attempt}"
         self.log = log.bind(job=claim.job_id, attempt=claim.attempt)
+        self._output = Output(station, claim)
         self._over = threading.Event()
         self._replaced = threading.Event()
         self._cancelled = threading.Event()
@@ -103,6 +105,7 @@ class Supervisor:
             self._over.set()
             self._kill()
             keeper.join()
+            self._output.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     @property
@@ -125,6 +128,7 @@ class Supervisor:
             self._store(batch)
         assert self._child is not None
         exit_code = self._child.join()
+        self._patiently(self._output.drain)
         if self._has_refused_its_checkpoint:
             self._reject_checkpoint("the child could not go on from it")
             return
@@ -161,7 +165,8 @@ class Supervisor:
         with self._child_lock:
             if self._is_ending:
                 return False
-            self._child = forkserver.start("run", order)
+            self._child = forkserver.start("run", order, self._output.end)
+            self._output.begin()
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
@@ -272,23 +277,18 @@ class Supervisor:
         if isinstance(event, Failed):
             failure_class = FailureClass(event.failure_class)
             if failure_class is FailureClass.INFRASTRUCTURE:
-                self.log.error("training broke", code=event.code, output=self._output_tail())
+                self.log.error("training broke", code=event.code, output=self._output.tail)
             return Failure(failure_class, event.code, event.message, event.detail, event.hint, event.step)
         return self._crash(exit_code, out_of_memory)
 
     def _crash(self, exit_code: int, out_of_memory: bool) -> Failure:
-        self.log.warning("child died", exit_code=exit_code, output=self._output_tail())
+        self.log.warning("child died", exit_code=exit_code, output=self._output.tail)
         if out_of_memory and exit_code == -9:
             hint = "Lower batch_size, make the network smaller or give the worker more memory."
             message = "The system killed the training because the machine ran out of memory."
             return Failure(FailureClass.OUT_OF_MEMORY, "out_of_memory", message, {}, hint, None)
         how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         return _broken(f"child_{how.replace(' ', '_')}", f"The training process ended with {how}.")
-
-    def _output_tail(self, size: int = 4_000) -> str:
-        with suppress(OSError):
-            return (self.scratch / "child.log").read_bytes()[-size:].decode(errors="replace")
-        return ""
 
     @property
     def _has_refused_its_checkpoint(self) -> bool:

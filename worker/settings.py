@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.store.logs import FEWEST_BYTES
+
 
 class WorkerSettings(BaseSettings):
     """How many jobs at once, on what, and how patient. Times in seconds."""
@@ -28,6 +30,9 @@ class WorkerSettings(BaseSettings):
     )
     beat_seconds: float = Field(
         default=0.5, gt=0, description="How often the lease is renewed and the user's wish is read."
+    )
+    log_bytes: int = Field(
+        default=1024 * 1024, ge=FEWEST_BYTES, description="What is kept of a job's output, the newest bytes of it."
     )
     report_seconds: float = Field(default=0.25, gt=0, description="How often progress is stored.")
     sweep_seconds: float = Field(default=2.0, gt=0, description="How often lost jobs are looked for.")

@@ -70,3 +70,9 @@ def own_plant(database_url: str, tmp_path: Path) -> Iterator[Plant]:
     plant = Plant(tmp_path, database_url)
     yield plant
     plant.close()
+
+
+@pytest.fixture
+def shop(engine: Engine) -> Shop:
+    """The store on a database of a test's own, without a worker."""
+    return Shop(engine)
