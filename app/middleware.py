@@ -55,10 +55,12 @@ class Trace:
             finally:
                 if scope["path"] not in UNLOGGED:
                     milliseconds = round((time.monotonic() - began) * 1000, 1)
+                    job = scope.get("path_params", {}).get("job_id")
                     log.info(
                         "request",
                         method=scope["method"],
                         path=scope["path"],
                         status=status,
                         milliseconds=milliseconds,
+                        **({"job": job} if job else {}),
                     )

@@ -1,5 +1,7 @@
 """What a deployment sets, from the environment (`ANNEALER_…`)."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -17,4 +19,17 @@ class Settings(BaseSettings):
         default=0.04,
         gt=0,
         description="How often the versions of watched jobs are read, once for all clients.",
+    )
+
+
+class LogSettings(BaseSettings):
+    """How the service's own log looks."""
+
+    model_config = SettingsConfigDict(env_prefix="ANNEALER_LOG_", frozen=True)
+
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: aligned text on a terminal, else JSON."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is written. Each request is an entry of level info."
     )

@@ -45,7 +45,8 @@ def work(station: Station) -> None:
         return
     try:
         while not station.draining.is_set() and (claim := _claim(station)):
-            Supervisor(station, claim, device).run()
+            with structlog.contextvars.bound_contextvars(job=claim.job_id, attempt=claim.attempt):
+                Supervisor(station, claim, device).run()
     finally:
         station.slots.put(device)
 

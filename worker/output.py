@@ -33,6 +33,7 @@ class Output:
     def __init__(self, station: Station, claim: Claim) -> None:
         self._station = station
         self._claim = claim
+        self._log = log.bind(job=claim.job_id, attempt=claim.attempt)
         self._ours, self._theirs = forkserver.CONTEXT.Pipe(duplex=False)
         self._lock = threading.Lock()
         self._pending = bytearray()
@@ -93,7 +94,7 @@ class Output:
             except Fenced:
                 return
             except SQLAlchemyError as error:
-                log.warning("database is away", job=self._claim.job_id, error=type(error).__name__)
+                self._log.warning("database is away", error=type(error).__name__)
 
     def _take(self, *, is_last: bool = False) -> bytes:
         """What has come since the last time; a character whose end has not come yet waits for it."""
@@ -119,7 +120,7 @@ class Output:
         except SQLAlchemyError as error:
             if not is_unavailable(error):
                 # No training ends for want of its log.
-                log.exception("output is lost", job=job_id, attempt=attempt)
+                self._log.exception("output is lost")
                 return
             with self._lock:
                 self._pending[:0] = data

@@ -28,6 +28,7 @@ def main() -> None:
         sys.exit(f"annealer worker: {error}")
     broker_url = settings.broker_url.get_secret_value()
     station = Station(database, queue.Bell(broker_url), worker_settings, _gpus(worker_settings))
+    logs.identify(worker=station.id)
     station.open_scratch()
     celery = queue.make(broker_url, publisher=False)
     tasks.bind(celery, station)
@@ -36,7 +37,7 @@ def main() -> None:
     worker_shutting_down.connect(lambda **_: station.draining.set(), weak=False)
     sweeper = Sweeper(station)
     sweeper.start()
-    log.info("worker ready", worker=station.id, device=station.device, slots=worker_settings.slots)
+    log.info("worker ready", device=station.device, slots=worker_settings.slots)
     try:
         celery.worker_main(_arguments(station))
     finally:

@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
+import structlog
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -28,6 +29,7 @@ from trainer.spec import TrainingSpec
 from trainer.validation import Plan, check
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
+log = structlog.get_logger()
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -63,6 +65,7 @@ def submit(
     response.headers["Location"] = view.links.self_
     response.headers["ETag"] = _etag(view)
     if created:
+        log.info("job submitted", job=view.id)
         tasks.add_task(bell.ring, spec.device)
     else:
         response.headers["Idempotency-Replayed"] = "true"

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -81,11 +80,11 @@ def test_what_was_written_survives_the_worker(own_plant: Plant) -> None:
 
 
 @pytest.fixture
-def station(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Station]:
+def station(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Station:
     """A worker's station without a worker."""
     monkeypatch.setenv("ANNEALER_WORKER_BEAT_SECONDS", "0.01")
     monkeypatch.setenv("ANNEALER_WORKER_LOG_BYTES", str(1024 * 1024))
-    yield Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), ())
+    return Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), ())
 
 
 class Child:
