@@ -412,7 +412,7 @@ def _plan(document: "Document", url: str | None) -> Any:
     from app.api.views import plan_view
     from trainer import data
     from trainer.errors import SpecInvalid
-    from trainer.validation import check
+    from trainer.plan import check
 
     spec = document.spec()
     try:

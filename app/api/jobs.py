@@ -25,8 +25,8 @@ from app.store.models import Dataset, Job
 from app.store.states import Status
 from trainer.errors import Mistake, SpecInvalid
 from trainer.parsing import parse
+from trainer.plan import Plan, check
 from trainer.spec import TrainingSpec
-from trainer.validation import Plan, check
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 log = structlog.get_logger()

@@ -30,7 +30,7 @@ from app.api.schemas import (
 from app.store import ensembles, jobs, metrics
 from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
-from trainer.validation import Plan
+from trainer.plan import Plan
 
 
 def job_view(session: Session, job: Job) -> JobView:
