@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app import __version__
+from app import __version__, operations
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,6 +31,7 @@ Exit codes: 0 done (of watch: the job succeeded), 2 bad input, 3 the job failed,
 5 the server cannot be reached, 6 the server refused."""
 
 cli = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+cli.add_typer(operations.commands)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False)]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec, YAML or JSON.", show_default=False)]

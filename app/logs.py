@@ -61,4 +61,5 @@ def configure() -> None:
         server.handlers.clear()
         # Each request is logged once, with its id, by the program itself.
         server.propagate = name != "uvicorn.access"
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)

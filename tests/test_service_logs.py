@@ -35,7 +35,7 @@ def said(**settings: str) -> str:
 
 
 def entries(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line]
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_entries_of_the_program_and_of_libraries_carry_the_ids() -> None:
@@ -74,12 +74,12 @@ def test_a_job_is_followed_through_both_logs_by_its_id(sqlite_url: str, broker_u
         job_id = httpx.post(f"{api.url}/v1/jobs", json=document(epochs=2), headers=headers).json()["id"]
         await_true(lambda: "attempt ended" in worker.log.read_text(), 30)
         httpx.get(f"{api.url}/v1/jobs/{job_id}")
+        trained = [entry for entry in entries(worker.log.read_text()) if entry.get("job") == job_id]
 
     told = [entry for entry in entries(api.log.read_text()) if entry.get("job") == job_id]
     assert [entry["event"] for entry in told] == ["job submitted", "request"]
     assert told[0]["request_id"] == "request-1"
     assert all("request_id" in entry for entry in told)
-    trained = [entry for entry in entries(worker.log.read_text()) if entry.get("job") == job_id]
     assert {"attempt started", "attempt ended"} <= {entry["event"] for entry in trained}
     assert {entry["attempt"] for entry in trained} == {1}
     assert len({entry["worker"] for entry in trained}) == 1

@@ -22,9 +22,9 @@ from app.store import attempts, blobs
 from app.store.attempts import Claim, Failure
 from app.store.engine import is_unavailable, retry
 from app.store.errors import BlobDamaged, Fenced
-from app.store.states import FailureClass, Wanted
+from app.store.states import FailureClass, Outcome, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
-from worker import forkserver, oom
+from worker import forkserver, oom, telemetry
 from worker.changes import changes_of
 from worker.order import STOP, Order
 from worker.output import Output
@@ -52,15 +52,17 @@ def work(station: Station) -> None:
 
 
 def _claim(station: Station) -> Claim | None:
-    return retry(
-        station.engine,
-        lambda session: attempts.claim(
-            session,
-            worker_id=station.id,
-            devices=station.serves,
-            device=station.device,
-            lease_seconds=station.settings.lease_seconds,
-        ),
+    return telemetry.timed_claim(
+        lambda: retry(
+            station.engine,
+            lambda session: attempts.claim(
+                session,
+                worker_id=station.id,
+                devices=station.serves,
+                device=station.device,
+                lease_seconds=station.settings.lease_seconds,
+            ),
+        )
     )
 
 
@@ -251,23 +253,24 @@ class Supervisor:
         lease = self.station.settings.lease_seconds
         finished = self._last is not None and isinstance(self._last.event, TrainingFinished)
 
-        def end(session: Session) -> str:
+        def end(session: Session) -> Outcome:
             wanted = attempts.renew(session, job_id, attempt, lease)
             if wanted is Wanted.CANCEL:
                 attempts.cancel(session, job_id, attempt)
-                return "cancelled"
+                return Outcome.CANCELLED
             if finished:
                 attempts.succeed(session, job_id, attempt)
-                return "succeeded"
+                return Outcome.SUCCEEDED
             if failure is None:
                 attempts.release(session, job_id, attempt)
-                return "released"
+                return Outcome.RELEASED
             attempts.fail(session, job_id, attempt, failure)
-            return failure.code
+            return Outcome.CRASHED if failure.failure_class is FailureClass.INFRASTRUCTURE else Outcome.FAILED
 
         outcome = self._patiently(lambda: retry(self.station.engine, end))
         self.log.info("attempt ended", outcome=outcome)
-        if outcome == "released" or failure is not None:
+        telemetry.ATTEMPTS.labels(outcome).inc()
+        if outcome in (Outcome.RELEASED, Outcome.CRASHED):
             self.station.bell.ring(self.claim.spec["device"])
 
     def _failure(self, exit_code: int, out_of_memory: bool) -> Failure | None:
@@ -306,6 +309,7 @@ class Supervisor:
                 lambda session: attempts.reject_checkpoint(session, self.claim.job_id, self.claim.attempt, step),
             )
         )
+        telemetry.ATTEMPTS.labels(Outcome.CRASHED).inc()
 
     # The keeper's thread.
 

@@ -8,7 +8,8 @@ from celery.signals import setup_logging, worker_shutting_down
 from app import logs, queue
 from app.settings import Settings
 from app.store import engine, migrate, workers
-from worker import forkserver, tasks
+from app.telemetry import observe
+from worker import forkserver, tasks, telemetry
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.sweep import Sweeper
@@ -26,9 +27,14 @@ def main() -> None:
         migrate.check_schema(database)
     except migrate.SchemaMismatch as error:
         sys.exit(f"annealer worker: {error}")
+    observe(database)
     broker_url = settings.broker_url.get_secret_value()
     station = Station(database, queue.Bell(broker_url), worker_settings, _gpus(worker_settings))
     logs.identify(worker=station.id)
+    try:
+        telemetry.serve(station)
+    except telemetry.CannotServe as error:
+        sys.exit(f"annealer worker: {error}")
     station.open_scratch()
     celery = queue.make(broker_url, publisher=False)
     tasks.bind(celery, station)

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.store.logs import FEWEST_BYTES
@@ -44,6 +44,16 @@ class WorkerSettings(BaseSettings):
     )
     grace_seconds: float = Field(
         default=10.0, gt=0, description="How long a training may take to checkpoint when the worker stops."
+    )
+
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Where Prometheus reads `/metrics`; nowhere by default."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="The address of that port; another than loopback needs `metrics_token`."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, min_length=16, description="What Prometheus sends as `Authorization: Bearer …`."
     )
 
     @property
