@@ -185,11 +185,11 @@ def _guarded(app: Callable[..., Any], token: str) -> Callable[..., Any]:
 
 def _memory_families(memory: dict[str, tuple[int, int]]) -> Iterator[Metric]:
     used = GaugeMetricFamily(
-        "annealer_device_memory_used_bytes",
+        "annealer_memory_used_bytes",
         "Memory in use on a device, by whomever: cpu is the host, gpu0 the first of the driver's list.",
         labels=("device",),
     )
-    whole = GaugeMetricFamily("annealer_device_memory_bytes", "Memory that a device has.", labels=("device",))
+    whole = GaugeMetricFamily("annealer_memory_bytes", "Memory that a device has.", labels=("device",))
     for device, (taken, there) in memory.items():
         used.add_metric((device,), taken)
         whole.add_metric((device,), there)

@@ -105,9 +105,9 @@ def due(session: Session, kind: Leftover, limit: Limit) -> list[Removal]:
         query = query.where(is_old)
     found, total = [], 0
     for job_id, size, old in session.execute(query):
-        total += size
+        total += int(size)
         if old or (limit.bytes is not None and total > limit.bytes):
-            found.append(Removal(job_id, kind, size))
+            found.append(Removal(job_id, kind, int(size)))
     return found[::-1][:MOST_REMOVED]
 
 
