@@ -27,8 +27,8 @@ HELP = """Train image classifiers, score them as ensembles.
 
 Start with `annealer up` and `annealer submit SPEC --watch`.
 
-Exit codes: 0 done (of watch: the job succeeded), 2 bad input, 3 the job failed, 4 the job was cancelled,
-5 the server cannot be reached, 6 the server refused."""
+Exit codes: 0 done (of watch: the job succeeded), 1 doctor found a problem, 2 bad input, 3 the job failed, 4 the job
+was cancelled, 5 the server cannot be reached, 6 the server refused."""
 
 cli = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 cli.add_typer(operations.commands)

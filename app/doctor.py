@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from app import __version__
 from app.queue import Bell
+from app.settings import SCRATCH
 from app.store import engine as engines
 from app.store import migrate, workers
 from app.store.clock import now
@@ -57,10 +57,9 @@ class Place:
     folders: tuple[Path, ...]
 
 
-def scratch_folder() -> Path:
-    """Where a worker that is started here keeps files on their way into the database."""
-    given = os.environ.get("ANNEALER_WORKER_SCRATCH")
-    return Path(given) if given else Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}"
+def scratch_folders() -> tuple[Path, ...]:
+    """Where a worker that is started here keeps files on their way into the database; nowhere where none can run."""
+    return (Path(os.environ.get("ANNEALER_WORKER_SCRATCH") or SCRATCH),) if _has_torch() else ()
 
 
 def examine(place: Place) -> Iterator[Finding]:
@@ -172,9 +171,13 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", "warning" if free >= FEWEST_BYTES else "problem", detail, remedy)
 
 
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
+
+
 def _devices(run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run) -> Finding:
     """Asked in a process of its own: torch is large, and its CUDA part may break."""
-    if find_spec("torch") is None:
+    if not _has_torch():
         return Finding("devices", "skipped", "PyTorch is not installed here: this is no worker")
     try:
         done = run([sys.executable, "-c", TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS)

@@ -127,7 +127,7 @@ def _refusals() -> Iterator[None]:
 
 def _place(data: Path | None) -> "Place":
     """The service in a folder, or the one that the environment names, or the one in the usual folder."""
-    from app.doctor import Place, scratch_folder
+    from app.doctor import Place, scratch_folders
     from app.embedded import DATABASE, broker_url, database_url
 
     url = os.environ.get("ANNEALER_DATABASE_URL")
@@ -137,7 +137,7 @@ def _place(data: Path | None) -> "Place":
     broker = os.environ.get("ANNEALER_BROKER_URL")
     if data is not None:
         return Place(database_url(data), broker or broker_url(data), (data,))
-    return Place(url, broker, (scratch_folder(),))
+    return Place(url, broker, scratch_folders())
 
 
 def _tell(collection: "Collection", verb: str) -> None:

@@ -1,12 +1,18 @@
 """What a deployment sets, from the environment (`ANNEALER_…`)."""
 
 import math
+import os
+import tempfile
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.store.retention import Leftover, Limit, Limits
+
+SCRATCH = Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}"
+"""Where a worker keeps files on their way into the database unless it is told otherwise."""
 
 
 class Settings(BaseSettings):

@@ -2,7 +2,7 @@
 
 Three threads share an attempt. The reader empties the pipe, so that neither side can block on it. The keeper
 renews the lease and follows what the user wants, however long storing takes. The supervisor, in the thread
-that called, stores batches in order and ends the attempt.
+that called, stores batches in order and ends the attempt. What the child prints has its own way: `worker.output`.
 """
 
 import queue

@@ -38,6 +38,7 @@ class Output:
         self._lock = threading.Lock()
         self._pending = bytearray()
         self._lost = 0
+        self._held = b""
         self._tail = b""
         self._start: int | None = None
         self._over = threading.Event()
@@ -65,8 +66,8 @@ class Output:
         self._reader.join(PIPE_SECONDS)
         self._over.set()
         self._storer.join()
-        while data := self._take(is_last=True):
-            self._store(data)
+        while self._store_next(is_last=True):
+            pass
 
     def close(self) -> None:
         """Give up what has not been stored."""
@@ -89,12 +90,36 @@ class Output:
     def _store_as_it_comes(self) -> None:
         while not self._over.wait(self._station.settings.beat_seconds):
             try:
-                while data := self._take():
-                    self._store(data)
+                while self._store_next():
+                    pass
             except Fenced:
                 return
-            except SQLAlchemyError as error:
-                self._log.warning("database is away", error=type(error).__name__)
+            except SQLAlchemyError:
+                # It is away, as the supervisor tells: what is held waits for it.
+                continue
+
+    def _store_next(self, *, is_last: bool = False) -> bool:
+        """Put what has come into the job's log; False where nothing has. Raises `Fenced` and what says it is away."""
+        self._held = self._held or self._take(is_last=is_last)
+        if not self._held:
+            return False
+        job_id, attempt, settings = self._claim.job_id, self._claim.attempt, self._station.settings
+        try:
+            start = self._start = self._end_of_log() if self._start is None else self._start
+            retry(
+                self._station.engine,
+                lambda session: logs.append(
+                    session, job_id, attempt, settings.lease_seconds, start, self._held, settings.log_bytes
+                ),
+            )
+            self._start += len(self._held)
+        except SQLAlchemyError as error:
+            if is_unavailable(error):
+                raise
+            # No training ends for want of its log.
+            self._log.exception("output is lost")
+        self._held = b""
+        return True
 
     def _take(self, *, is_last: bool = False) -> bytes:
         """What has come since the last time; a character whose end has not come yet waits for it."""
@@ -105,27 +130,6 @@ class Output:
             lost, self._lost = self._lost, 0
         said = f"[{lost:,} bytes are missing here: they came faster than they could be stored]\n" if lost else ""
         return said.encode() + data
-
-    def _store(self, data: bytes) -> None:
-        """Put it into the job's log, or back where it was taken from while the database is away. Raises `Fenced`."""
-        job_id, attempt, settings = self._claim.job_id, self._claim.attempt, self._station.settings
-        try:
-            start = self._start = self._end_of_log() if self._start is None else self._start
-            retry(
-                self._station.engine,
-                lambda session: logs.append(
-                    session, job_id, attempt, settings.lease_seconds, start, data, settings.log_bytes
-                ),
-            )
-        except SQLAlchemyError as error:
-            if not is_unavailable(error):
-                # No training ends for want of its log.
-                self._log.exception("output is lost")
-                return
-            with self._lock:
-                self._pending[:0] = data
-            raise
-        self._start = start + len(data)
 
     def _end_of_log(self) -> int:
         with engine.read(self._station.engine) as session:

@@ -1,13 +1,13 @@
 """What an operator sets for a worker, from the environment (`ANNEALER_WORKER_…`)."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.settings import SCRATCH
 from app.store.logs import FEWEST_BYTES
 
 
@@ -22,7 +22,7 @@ class WorkerSettings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: GPUs where there are any.")
     scratch: Path = Field(
-        default=Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}",
+        default=SCRATCH,
         description="Folder for files on their way into the database; emptied as jobs end.",
     )
     lease_seconds: float = Field(
