@@ -363,7 +363,7 @@ class ReadinessView(View):
     ready: bool
     database: DatabaseState
     broker: Literal["ok", "unreachable"]
-    detail: str | None = Field(description="What to do, when not ready.")
+    detail: str | None = Field(description="What is missing, and what to do about it.")
 
 
 class PlaceView(View):

@@ -70,6 +70,7 @@ def test_a_broker_that_is_away_refuses_no_job(
 
     assert answer.status_code == 201
     assert (ready.status_code, ready.json()["broker"]) == (200, "unreachable")
+    assert ready.json()["detail"].startswith("The broker cannot be reached")
     assert "broker is away" in api.log.read_text()
 
 
@@ -82,6 +83,7 @@ def test_a_database_that_is_away_is_a_503_with_retry_after(broker_url: str, tmp_
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json()["type"].endswith(":database-unavailable")
     assert (ready.status_code, ready.json()["database"]) == (503, "unreachable")
+    assert int(ready.headers["Retry-After"]) > 0
     assert health.status_code == 200
 
 
