@@ -6,10 +6,12 @@ import signal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, exc
+from sqlalchemy import Engine, exc, update
 
 from app.queue import Bell
 from app.store import attempts, logs
+from app.store.clock import ago
+from app.store.engine import write
 from app.store.errors import Fenced
 from app.store.models import Job
 from app.store.states import Status
@@ -77,6 +79,20 @@ def test_what_was_written_survives_the_worker(own_plant: Plant) -> None:
     own_plant.worker.kill()
 
     assert "training on cpu" in output(own_plant.shop, job.id)[1]
+
+
+def test_a_worker_removes_what_is_over_its_limit(own_plant: Plant) -> None:
+    old, young = own_plant.shop.submit(epochs=2), own_plant.shop.submit(epochs=2)
+    for job in (old, young):
+        await_end(own_plant, job, Status.SUCCEEDED)
+    with write(own_plant.engine) as session:
+        session.execute(update(Job).where(Job.id == old.id).values(finished_at=ago(100 * 86400.0)))
+
+    with own_plant.another() as other:
+        await_true(lambda: output(own_plant.shop, old.id) == {}, 30)
+        await_true(lambda: "leftover removed" in other.log.read_text(), 5)
+
+    assert "training on" in output(own_plant.shop, young.id)[1]
 
 
 @pytest.fixture
