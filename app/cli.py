@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
+    from app.api.schemas import JobView
     from app.client import Client, ProblemError
     from trainer.document import Document
     from trainer.errors import SpecInvalid
@@ -107,23 +109,17 @@ def validate(spec: SpecFile, url: Url = None, as_json: AsJson = False) -> None:
     """Check a spec and show what it would do. Data sets other than the bundled ones are asked of the server."""
 
     from app import screen
-    from trainer import schedule
 
     document = _document(spec)
     plan = _plan(document, url)
     if as_json:
         _print_json(plan)
         return
-    parsed = document.spec()
     console = _console()
     resolved = json.dumps(plan.spec, indent=2, ensure_ascii=False)
     console.print(resolved, highlight=console.is_terminal, markup=False, soft_wrap=True)
     console.print(screen.layer_table(plan.layers))
-    columns = 72
-    moments = [parsed.epochs * column / columns for column in range(columns)]
-    each = parsed.epochs_each
-    rates = [schedule.learning_rate(parsed.schedule, moment % each, each) for moment in moments]
-    for line in screen.plan_lines(plan, rates):
+    for line in screen.plan_lines(plan):
         console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ignore", crop=False)
     for warning in plan.warnings:
         typer.echo(f"{spec}:{document.line(warning.pointer)}: warning: {warning.pointer}: {warning.detail}")
@@ -134,6 +130,7 @@ def submit(
     spec: SpecFile,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show the job until it ends.")] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same key submits once.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Whose job it is; owners take turns.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -141,7 +138,7 @@ def submit(
     document = _document(spec)
     with _client(url) as client:
         try:
-            job = client.submit(document.value, idempotency_key=key)
+            job = client.submit(document.value, idempotency_key=key, owner=owner)
         except _invalid() as error:
             _complain(document, error)
         if as_json and not watch:
@@ -196,10 +193,38 @@ def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel a job."""
     with _client(url) as client:
         job = client.cancel(job_id)
-    if as_json:
-        _print_json(job)
-    else:
-        typer.echo("cancelled" if job.status.is_final else "cancelling")
+    _tell(job, "cancelled" if job.status.is_final else "cancelling", as_json)
+
+
+@cli.command()
+def pause(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Stop a job until it is resumed; its device is free meanwhile."""
+    with _client(url) as client:
+        job = client.pause(job_id)
+    _tell(job, "paused" if job.status == "paused" else "pausing", as_json)
+
+
+@cli.command()
+def resume(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Let a paused job go on."""
+    with _client(url) as client:
+        job = client.resume(job_id)
+    _tell(job, job.status, as_json)
+
+
+@cli.command()
+def retry(
+    job_id: JobId,
+    start: Annotated[
+        Literal["checkpoint", "start"], typer.Option("--from", help="Go on from the last checkpoint, or begin again.")
+    ] = "checkpoint",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a failed or cancelled job again."""
+    with _client(url) as client:
+        job = client.retry(job_id, start)
+    _tell(job, job.status, as_json)
 
 
 @cli.command()
@@ -271,6 +296,36 @@ def snapshots(
                 path = download / f"snapshot-{snapshot.number}.safetensors"
                 client.download(snapshot, path)
                 typer.echo(str(path), err=as_json)
+
+
+@cli.command()
+def filters(
+    snapshot: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="Id of a snapshot, or its file.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PNG", help="The picture.")] = Path("filters.png"),
+    zoom: Annotated[int, typer.Option(min=1, max=64, help="Side of a weight, in pixels.")] = 8,
+    url: Url = None,
+) -> None:
+    """Draw what the first layer looks for: each filter's weights, 0 in middle grey, the largest black or white."""
+    from PIL import Image
+
+    from trainer import filters as pictures
+
+    with TemporaryDirectory() as folder:
+        path = Path(snapshot)
+        if not path.exists():
+            path = Path(folder) / f"{snapshot}.safetensors"
+            with _client(url) as client:
+                client.download(client.snapshot(snapshot), path)
+        try:
+            weights = pictures.first(path)
+        except ValueError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(BAD_INPUT) from None
+    Image.fromarray(pictures.draw(weights, zoom)).save(output, format="PNG")
+    count, channels, height, width = weights.shape
+    typer.echo(f"{output}: {count} filters of {channels} × {height} × {width} weights.")
 
 
 @cli.command()
@@ -497,6 +552,13 @@ def _console() -> "Console":
 
     console = Console()
     return console if console.is_terminal else Console(width=200)
+
+
+def _tell(job: "JobView", state: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(job)
+    else:
+        typer.echo(state)
 
 
 def _print_json(model: "BaseModel") -> None:

@@ -25,7 +25,7 @@ from urllib.error import URLError
 
 HOST = "127.0.0.1"
 READY_SECONDS = 60.0
-DRAIN_SECONDS = 15.0
+DRAIN_SECONDS = 20.0
 END_SECONDS = 5.0
 DATABASE = "annealer.sqlite"
 LARGEST_LOG_BYTES = 10 * 1024 * 1024

@@ -33,6 +33,7 @@ from app.notify import Watcher
 from app.queue import Bell
 from app.settings import Settings
 from app.store import engine
+from app.throttle import Throttle
 
 
 def create(settings: Settings | None = None) -> FastAPI:
@@ -67,6 +68,8 @@ def create(settings: Settings | None = None) -> FastAPI:
         app.include_router(resource.router)
     app.add_api_route("/", _front, include_in_schema=False)
     app.add_middleware(Gate, engine=app.state.engine)
+    if settings.requests_per_minute:
+        app.add_middleware(Throttle, per_minute=settings.requests_per_minute)
     app.add_middleware(Trace)
     errors.install(app)
     documents.install(app, __version__)

@@ -19,6 +19,7 @@ from app.api.schemas import (
     LayerStatisticsView,
     LayerView,
     PlanView,
+    PointView,
     ScoresView,
     SnapshotView,
     WorkerView,
@@ -32,15 +33,18 @@ COLOURS = {
     Status.FAILED: "red",
     Status.CANCELLED: "yellow",
     Status.RUNNING: "cyan",
+    Status.PAUSED: "magenta",
 }
 NUMBERS = {
     *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
-    *("mean", "std", "gradient std", "dead", "saturated", "update / weight"),
-    *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "slots", "number"),
+    *("mean", "std", "gradient std", "dead", "saturated", "gradient norm", "update / weight"),
+    *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "devices", "slots", "number"),
 }
 WIDTH_OF_FIGURES = 100
 """Of a progress line beside its bar."""
 BLOCKS = " ▁▂▃▄▅▆▇█"
+COLUMNS = 72
+"""Of a learning-rate curve."""
 
 
 def follow(console: Console, client: Client, job_id: str) -> JobView:
@@ -118,6 +122,11 @@ def job_summary(job: JobView) -> Table:
     table.add_row("labels", Text(", ".join(f"{key}={value}" for key, value in job.labels.items()) or "none"))
     table.add_row("progress", f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}")
     table.add_row("attempt", f"{job.attempt}; given up after {job.max_attempts} that fail")
+    table.add_row("owner", job.owner)
+    if job.priority:
+        table.add_row("priority", str(job.priority))
+    if job.max_runtime is not None:
+        table.add_row("may run for", f"{job.max_runtime:g} s")
     if job.queue_position:
         table.add_row("in the queue", str(job.queue_position))
     if job.latest:
@@ -192,10 +201,12 @@ def dataset_table(datasets: Iterable[DatasetView]) -> Table:
 
 def worker_table(workers: Iterable[WorkerView]) -> Table:
     """Workers, a line each."""
-    table = _table("id", "host", "process", "device", "slots", "version", "seen")
+    table = _table("id", "host", "process", "device", "devices", "precisions", "slots", "version", "seen")
     for one in workers:
         seen = "alive" if one.alive else f"last {_moment(one.heartbeat_at)}"
-        table.add_row(one.id, one.host, str(one.pid), one.device, str(one.slots), one.version, seen)
+        offer = one.offers["auto"]
+        figures = (one.device, str(offer.devices), ", ".join(offer.precisions), str(one.slots))
+        table.add_row(one.id, one.host, str(one.pid), *figures, one.version, seen)
     return table
 
 
@@ -221,15 +232,33 @@ def layer_table(layers: Iterable[LayerView]) -> Table:
     table = _table("", "layer", "kind", "output", "weights", "biases", "multiply-adds", "activations")
     for one in layers:
         shape = "×".join(str(size) for size in one.output_shape)
-        counts = (one.weights, one.biases, one.multiply_adds, one.activations)
+        counts = (one.biases, one.multiply_adds, one.activations)
         cells = [f"{count:,}" if count else "" for count in counts]
-        table.add_row(str(one.index), one.name, one.kind, shape, *cells)
+        table.add_row(str(one.index), one.name, one.kind, shape, _weights(one), *cells)
     return table
 
 
+def _weights(layer: LayerView) -> str:
+    """How many, worked out: `8 × (3·3·3) = 216` of eight 3×3 filters over three channels, `10 × 128 = 1,280`."""
+    match layer.weight_shape:
+        case []:
+            return ""
+        case [_]:
+            return f"{layer.weights:,}"
+        case [units, into]:
+            return f"{units} × {into} = {layer.weights:,}"
+        case [units, *into]:
+            return f"{units} × ({'·'.join(map(str, into))}) = {layer.weights:,}"
+    raise AssertionError
+
+
 def layer_statistics_table(layers: Iterable[LayerStatisticsView], epoch: int) -> Table:
-    """What stood in each layer after an epoch, with a sketch of its outputs over half decades."""
-    table = _table("", "layer", "mean", "std", "gradient std", "dead", "saturated", "update / weight", "outputs")
+    """What stood in each layer after an epoch, with sketches of its outputs and of their gradients over half decades.
+
+    The gradient's norm is that of the loss by the layer's weights.
+    """
+    figures = ("mean", "std", "gradient std", "dead", "saturated", "gradient norm", "update / weight")
+    table = _table("", "layer", *figures, "outputs", "gradients")
     table.title = f"after epoch {epoch}" if epoch else "at initialisation"
     for one in layers:
         shares = ["" if share is None else f"{share:.1%}" for share in (one.dead, one.saturated)]
@@ -239,8 +268,9 @@ def layer_statistics_table(layers: Iterable[LayerStatisticsView], epoch: int) ->
             one.name,
             *(_short(value) for value in values),
             *shares,
-            "" if one.update_ratio is None else _short(one.update_ratio),
+            *("" if value is None else _short(value) for value in (one.weight_gradient_norm, one.update_ratio)),
             sketch(one.activations.histogram),
+            sketch(one.gradients.histogram),
         )
     return table
 
@@ -252,11 +282,11 @@ def sketch(counts: Sequence[int]) -> str:
     return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // most)] for count in pairs)
 
 
-def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
-    """What a spec would do, below its layer table; `rates` are evenly spaced over the training."""
+def plan_lines(plan: PlanView) -> Iterator[str]:
+    """What a spec would do, below its layer table."""
     yield (
-        f"{plan.parameters:,} parameters, {plan.multiply_adds:,} multiply-adds an image; "
-        f"{plan.steps_per_epoch} steps an epoch, {plan.steps:,} in all."
+        f"{plan.parameters:,} parameters, {plan.multiply_adds:,} multiply-adds an image, about "
+        f"{plan.step_multiply_adds:,} a step; {plan.steps_per_epoch} steps an epoch, {plan.steps:,} in all."
     )
     memory = plan.memory_bytes
     parts = {
@@ -268,15 +298,11 @@ def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
     words = ", ".join(f"{name} {size / 2**20:,.1f}" for name, size in parts.items())
     yield f"About {sum(parts.values()) / 2**20:,.1f} MiB in a training step: {words}."
     yield ""
-    yield from curve(rates, height=6)
     epochs = len(plan.learning_rates) - 1
-    marks = [" "] * len(rates)
-    for epoch in plan.snapshot_epochs:
-        if epoch > epochs:
-            break
-        marks[min(len(rates) - 1, round(epoch / epochs * len(rates)) - 1)] = "▲"
-    yield " " * 10 + "".join(marks)
-    yield " " * 10 + f"learning rate over {epochs} epochs; ▲ {len(plan.snapshot_epochs)} snapshots"
+    yield from curve(_columns(plan.curve, epochs), height=6)
+    yield " " * 10 + _marks(plan, epochs)
+    warmup = f"; · warm-up of {plan.warmup_epochs:g} epochs" if plan.warmup_epochs else ""
+    yield " " * 10 + f"learning rate over {epochs} epochs; ▲ {len(plan.snapshot_epochs)} snapshots{warmup}"
     match plan.spec["ensemble"]:
         case {"kind": "independent", "members": members}:
             yield " " * 10 + f"each of {members} members goes through this; epochs are counted through"
@@ -287,6 +313,29 @@ def plan_lines(plan: PlanView, rates: Sequence[float]) -> Iterator[str]:
             yield " " * 10 + f"the weights of all steps are averaged with decay {decay:g}: one snapshot more"
     if plan.spec["schedule"]["kind"] == "plateau":
         yield " " * 10 + "falls below this when the validation loss no longer improves"
+
+
+def _columns(points: Iterable[PointView], epochs: int) -> list[float]:
+    """The highest rate in each column of the drawing."""
+    highest = [0.0] * COLUMNS
+    for point in points:
+        column = int(point.epoch / epochs * COLUMNS)
+        highest[column] = max(highest[column], point.rate)
+    return highest
+
+
+def _marks(plan: PlanView, epochs: int) -> str:
+    """What stands below the curve: dots under each warm-up, and a mark where an epoch ends in a snapshot."""
+    marks = [" "] * COLUMNS
+    pruning = plan.spec["pruning"]
+    trainings = 1 + pruning["rounds"] if pruning else 1
+    for column in range(COLUMNS):
+        if (column * epochs / COLUMNS) % (epochs / trainings) < plan.warmup_epochs:
+            marks[column] = "·"
+    for epoch in plan.snapshot_epochs:
+        if epoch <= epochs:
+            marks[max(0, round(epoch / epochs * COLUMNS) - 1)] = "▲"
+    return "".join(marks)
 
 
 def curve(values: Sequence[float], *, height: int) -> Iterator[str]:

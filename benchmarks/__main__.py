@@ -16,7 +16,7 @@ def main() -> None:
     chosen = parser.parse_args().names or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there is {', '.join(BENCHMARKS)}")
-    console = Console(width=110)
+    console = Console(width=132)
     for name in chosen:
         summary, *_ = (BENCHMARKS[name].__doc__ or "").splitlines()
         console.rule(f"{name}: {summary}")

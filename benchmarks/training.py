@@ -1,14 +1,17 @@
-"""The trainer's own steps beside the bare step and the usual loop; layouts, compiling and augmentation in them.
+"""The trainer's own steps beside the bare step and the usual loop; what updates, augmentation and inspections cost.
 
-Batches of 128 random colour images of 32×32 pixels. What is compared runs in turn, in one process, on all cores; the
-spread is over rounds. Figures are ratios within a round.
+Batches of 128 random colour images of 32×32 pixels; inspections are taken of `mnist5k`. What is compared runs in turn,
+in one process, on all cores; the spread is over rounds. Shares and factors are ratios within a round.
 """
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice
+from operator import truediv
 from statistics import median
 from typing import Any
 
@@ -19,9 +22,9 @@ from rich.table import Table
 from benchmarks import steps
 from benchmarks.figures import spread, table
 from trainer.augment import Augment
-from trainer.data import DataSet, Split
+from trainer.data import DataSet, Split, load
 from trainer.device import computes_in
-from trainer.events import EpochFinished
+from trainer.events import EpochFinished, LayersInspected
 from trainer.parsing import parse
 from trainer.spec import TrainingSpec
 from trainer.train import train
@@ -30,6 +33,7 @@ ROUNDS = 3
 BATCH = 128
 PADDING = 4
 CALLS = 20
+INSPECTIONS = 5
 CPU = torch.device("cpu")
 CHANGES: list[dict[str, Any]] = [
     {"kind": "random_crop", "padding": PADDING},
@@ -39,47 +43,97 @@ CHANGES: list[dict[str, Any]] = [
     {"kind": "cutout", "size": 8},
     {"kind": "mixup"},
 ]
-COMPARED = {
-    "LeNet": ({"kind": "lenet", "padding": 0}, 64, (0.85, 3.0)),
-    "ResNet-8": ({"kind": "resnet", "depth": 8}, 16, (0.95, 1.4)),
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network; steps a round; whether it is compiled too; goals: share of the bare step, times the usual loop."""
+
+    network: dict[str, Any]
+    steps: int
+    is_compiled: bool = False
+    goals: tuple[str, str] = ("", "")
+
+
+CASES = {
+    "LeNet": Case({"kind": "lenet", "padding": 0}, 64, goals=("0.85", "3.0")),
+    "ResNet-8": Case({"kind": "resnet", "depth": 8}, 12, goals=("0.95", "1.4")),
+    "convnet": Case({"kind": "convnet", "batch_norm": {}}, 8, is_compiled=True),
+    "VGG-11, small, width 16": Case(
+        {"kind": "vgg", "depth": 11, "variant": "small", "width": 16, "batch_norm": {}}, 8, is_compiled=True
+    ),
+    "ResNet-20": Case({"kind": "resnet", "depth": 20}, 5, is_compiled=True),
 }
-"""Network; steps a round; goals: share of the bare step, times the usual loop."""
-NETWORKS: dict[str, dict[str, Any]] = {
-    "convnet": {"kind": "convnet", "batch_norm": {}},
-    "VGG-11, small, width 16": {"kind": "vgg", "depth": 11, "variant": "small", "width": 16, "batch_norm": {}},
-    "ResNet-20": {"kind": "resnet", "depth": 20},
-}
-VARIANTS: dict[str, dict[str, Any]] = {
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "channels last": {"memory_format": "channels_last"},
     "contiguous": {"memory_format": "contiguous"},
-    "compiled, channels last": {"compile": True},
-    "compiled, contiguous": {"memory_format": "contiguous", "compile": True},
-    "bfloat16": {"precision": "bfloat16"},
 }
-VARIANT_STEPS = 6
+COMPILED = {f"{name}, compiled": {**changes, "compile": True} for name, changes in LAYOUTS.items()}
+HALF = {"channels last, bfloat16": {"memory_format": "channels_last", "precision": "bfloat16"}}
+
+STEPPED = ("LeNet", "ResNet-8")
+"""Whose steps augmentation and updates are measured by."""
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"kind": "sgd"},
+    "adagrad": {"kind": "adagrad"},
+    "rmsprop": {"kind": "rmsprop"},
+    "adam": {"kind": "adam"},
+    "adamw": {"kind": "adamw"},
+}
+PLAIN = {"fused": False, "foreach": False}
+FOREACH = {"fused": False, "foreach": True}
+
+INSPECTED: dict[str, dict[str, Any]] = {
+    "mlp, 16 units": {"kind": "mlp", "hidden": [16]},
+    "mlp, 128 units": {"kind": "mlp", "hidden": [128]},
+    "LeNet": {"kind": "lenet"},
+    "convnet": {"kind": "convnet", "batch_norm": {}},
+    "ResNet-8": {"kind": "resnet", "depth": 8},
+}
 
 
 def run() -> Iterator[Table]:
-    """The three comparisons."""
+    """The comparisons."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     yield _against_others()
-    yield _variants()
     yield _augmentation()
+    yield _updates()
+    yield _inspections()
 
 
 def _against_others() -> Table:
-    headers = ("images/s", "share of the bare step", "goal", "times the usual loop", "goal")
-    found = table("the trainer's steps, with random crop and flip", "", *headers)
-    for name, (network, count, (share, times)) in COMPARED.items():
-        spec, data = _spec(network, augmentation=CHANGES[:2]), _data(count)
+    headers = ("images/s", "share of the bare step", "goal", "times the usual loop", "goal", "ready in, s")
+    found = table("the trainer's steps, with random crop and flip; the bare step's in its quicker layout", "", *headers)
+    for name, case in CASES.items():
+        spec, data = _spec(case.network, augmentation=CHANGES[:2]), _data(case.steps)
         bare, usual = steps.bare(spec, data), _usual(spec, data)
-        own, by_bare, by_usual = [], [], []
-        with closing(Training(spec, data)) as training:
-            for _ in range(ROUNDS):
-                own.append(training.epoch())
-                by_bare.append(own[-1] / bare(count))
-                by_usual.append(own[-1] / usual())
-        found.add_row(name, spread(own, 0), spread(by_bare), f"{share:.2f}", spread(by_usual), f"{times:.1f}")
+        with ExitStack() as stack:
+            trainings, ready = {}, {}
+            for variant, changes in _variants(case).items():
+                began = time.monotonic()
+                varied = _spec(case.network, augmentation=CHANGES[:2], execution=changes)
+                trainings[variant] = stack.enter_context(closing(Training(varied, data)))
+                ready[variant] = time.monotonic() - began
+            rounds = [_round(case, bare, usual, trainings) for _ in range(ROUNDS)]
+        found.add_row(name)
+        for variant in trainings:
+            own, share, times = zip(*(figures[variant] for figures in rounds), strict=True)
+            goals = case.goals if variant in LAYOUTS else ("", "")
+            figures = (spread(own, 0), spread(share), goals[0], spread(times), goals[1], f"{ready[variant]:.0f}")
+            found.add_row(f"  {variant}", *figures)
+        found.add_section()
+        torch.compiler.reset()
     return found
+
+
+def _round(
+    case: Case, bare: Callable[[int], float], usual: Callable[[], float], trainings: Mapping[str, "Training"]
+) -> dict[str, tuple[float, float, float]]:
+    """Images a second of each training; their share of the bare step's; how many times the usual loop's."""
+    own = {variant: training.epoch() for variant, training in trainings.items()}
+    least, most = usual(), bare(case.steps)
+    return {variant: (speed, speed / most, speed / least) for variant, speed in own.items()}
 
 
 def _usual(spec: TrainingSpec, data: DataSet) -> Callable[[], float]:
@@ -88,44 +142,20 @@ def _usual(spec: TrainingSpec, data: DataSet) -> Callable[[], float]:
     return max(loops, key=lambda loop: loop())
 
 
-def _variants() -> Table:
-    chosen = {name: changes for name, changes in VARIANTS.items() if _is_possible(changes)}
-    found = table("times the steps that are not compiled, in float32, channels last", "", *chosen, "compiled in, s")
-    data = _data(VARIANT_STEPS)
-    for name, network in NETWORKS.items():
-        ratios: dict[str, list[float]] = {variant: [] for variant in chosen}
-        with ExitStack() as stack:
-            began = time.monotonic()
-            base = stack.enter_context(closing(Training(_spec(network), data)))
-            eager_start = time.monotonic() - began
-            trainings, starts = {}, {}
-            for variant, changes in chosen.items():
-                began = time.monotonic()
-                trainings[variant] = stack.enter_context(closing(Training(_spec(network, execution=changes), data)))
-                starts[variant] = time.monotonic() - began - eager_start
-            for _ in range(ROUNDS):
-                speed = base.epoch()
-                for variant, training in trainings.items():
-                    ratios[variant].append(training.epoch() / speed)
-        compiling = [start for variant, start in starts.items() if chosen[variant].get("compile")]
-        found.add_row(name, *map(spread, ratios.values()), spread(compiling, 0))
-        torch.compiler.reset()
-    return found
-
-
-def _is_possible(changes: dict[str, Any]) -> bool:
-    return changes.get("precision") != "bfloat16" or computes_in(CPU, "bfloat16")
+def _variants(case: Case) -> dict[str, dict[str, Any]]:
+    half = HALF if computes_in(CPU, "bfloat16") else {}
+    return {**LAYOUTS, **half, **(COMPILED if case.is_compiled else {})}
 
 
 def _augmentation() -> Table:
-    headers = (f"share of a step of {name}" for name in COMPARED)
+    headers = (f"share of a step of {name}" for name in STEPPED)
     found = table("each augmentation of a batch, beside a bare step", "", "ms", *headers)
     data = _data(1)
-    whole = [steps.bare(_spec(network), data) for network, *_ in COMPARED.values()]
+    whole = [steps.bare(_spec(CASES[name].network), data) for name in STEPPED]
     for change in CHANGES:
         seconds, shares = [], []
         for _ in range(ROUNDS):
-            seconds.append(_seconds(_spec(COMPARED["LeNet"][0], augmentation=[change]), data))
+            seconds.append(_seconds(_spec(CASES["LeNet"].network, augmentation=[change]), data))
             shares.append([seconds[-1] * step(CALLS) / BATCH for step in whole])
         kind = str(change["kind"]).replace("_", " ")
         found.add_row(kind, spread([1e3 * one for one in seconds]), *map(spread, zip(*shares, strict=True)))
@@ -142,6 +172,52 @@ def _seconds(spec: TrainingSpec, data: DataSet) -> float:
         augment(images, labels, step)
         times.append(time.perf_counter() - began)
     return median(times)
+
+
+def _updates() -> Table:
+    headers = ("ms", "times as quick as a plain loop", "times as quick as foreach")
+    found = table(
+        "an update as the trainer has it, fused where torch can, beside the same by torch otherwise", "", *headers
+    )
+    data = _data(1)
+    for network in STEPPED:
+        for name, optimizer in OPTIMIZERS.items():
+            spec = _spec(CASES[network].network, optimizer=optimizer)
+            ways = [steps.update(spec, data, settings) for settings in ({}, PLAIN, FOREACH)]
+            rounds = [[way(CALLS) for way in ways] for _ in range(ROUNDS)]
+            own, *others = zip(*rounds, strict=True)
+            ratios = (spread(list(map(truediv, other, own))) for other in others)
+            found.add_row(f"{network}, {name}", spread([1e3 * seconds for seconds in own]), *ratios)
+        found.add_section()
+    return found
+
+
+def _inspections() -> Table:
+    headers = ("inspection, ms", "epoch, s", "share of the epoch, %")
+    found = table("an inspection of the layers after each epoch of mnist5k, 4,000 images", "", *headers)
+    dataset = load("mnist5k")
+    for name, network in INSPECTED.items():
+        spec = _spec(network, dataset="mnist5k", inspection={"every": 1})
+        rounds = list(islice(_inspected_epochs(spec, dataset), 1, 1 + INSPECTIONS))
+        shares = [100 * inspection / epoch for inspection, epoch in rounds]
+        found.add_row(
+            name, spread([1e3 * one for one, _ in rounds]), spread([one for _, one in rounds]), spread(shares)
+        )
+    return found
+
+
+def _inspected_epochs(spec: TrainingSpec, dataset: DataSet) -> Iterator[tuple[float, float]]:
+    """Seconds of the inspection after each epoch, and of the epoch with its validation and checkpoint without it."""
+    inspected = 0.0
+    for event in train(spec, dataset, device=CPU):
+        now = time.perf_counter()
+        match event:
+            case EpochFinished():
+                finished = now
+            case LayersInspected(epoch=epoch):
+                if epoch > 0:
+                    yield now - finished, finished - inspected
+                inspected = now
 
 
 class Training:

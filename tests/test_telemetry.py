@@ -19,13 +19,14 @@ from app.embedded import free_port
 from app.queue import Bell
 from app.store import attempts, census, jobs, workers
 from app.store import engine as engines
-from app.store.attempts import Progress
 from app.store.clock import ago
 from app.store.models import Job, Worker
+from app.store.reports import Progress
 from tests import servers
 from tests.servers import await_true
-from tests.shop import Shop
+from tests.shop import ONE, Shop
 from tests.specs import document
+from worker.machine import Machine
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.telemetry import CannotServe, Gpus, host_memory, registry, serve
@@ -38,6 +39,8 @@ UNITS_THAT_ARE_NOT_BASE = ("milliseconds", "ms", "minutes", "hours", "days", "ki
 # What the client library itself says of the process.
 THEIRS = ("process_", "python_")
 
+MACHINE = Machine((), 1, {"cpu": ("float32",)})
+
 
 @pytest.fixture
 def shop(engine: Engine) -> Shop:
@@ -48,7 +51,7 @@ def shop(engine: Engine) -> Shop:
 @pytest.fixture
 def station(engine: Engine) -> Station:
     """A worker's station without a worker."""
-    return Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), ())
+    return Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), MACHINE)
 
 
 def parsed(text: bytes | str) -> dict[str, Metric]:
@@ -60,6 +63,12 @@ def values(families: dict[str, Metric], name: str) -> dict[tuple[str, ...], floa
     """Samples of one name by their labels' values, in the order of the labels' names."""
     found = [sample for family in families.values() for sample in family.samples if sample.name == name]
     return {tuple(value for _, value in sorted(sample.labels.items())): sample.value for sample in found}
+
+
+def beat(shop: Shop, worker_id: str) -> None:
+    """Say that a worker lives."""
+    who = {"id": worker_id, "host": worker_id, "pid": 1, "device": "cpu", "slots": 1, "version": "1"}
+    shop.act(lambda session: workers.beat(session, **who, offers={}))
 
 
 def api_registry(engine: Engine) -> CollectorRegistry:
@@ -74,7 +83,9 @@ def shown(engine: Engine) -> dict[str, Metric]:
 def everything(shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch) -> dict[str, Metric]:
     """All families of an API and a worker that have seen something."""
     telemetry.count_request("/v1/jobs", "GET", 200, 0.01)
-    shop.act(lambda session: workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=1, version="1"))
+    shop.act(
+        lambda session: workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=1, version="1", offers={})
+    )
     return shown(shop.engine) | parsed(telemetry.text(registry(station)))
 
 
@@ -110,8 +121,7 @@ def test_labels_have_few_values_whatever_is_done(shop: Shop) -> None:
     for number in range(5):
         telemetry.count_request(None, f"BREW{number}", 404, 0.1)
         shop.submit(name=f"job {number}")
-        worker = {"id": f"w{number}", "host": f"h{number}", "pid": number, "slots": 1, "version": "1"}
-        shop.act(lambda session, worker=worker: workers.beat(session, device="cpu", **worker))
+        beat(shop, f"w{number}")
 
     found = shown(shop.engine)
 
@@ -123,7 +133,7 @@ def test_labels_have_few_values_whatever_is_done(shop: Shop) -> None:
 def test_jobs_and_queues_are_counted_with_their_age(shop: Shop) -> None:
     for device in ("auto", "auto", "cpu"):
         shop.submit(device=device)
-    claim = shop.claim(devices=("cpu",))
+    claim = shop.claim(offers={"cpu": ONE})
     assert claim is not None
     shop.record(claim, progress=Progress(1, 10, 1234.5))
 
@@ -155,7 +165,9 @@ def test_a_job_that_waits_again_is_as_old_as_its_new_wait(shop: Shop) -> None:
 
 
 def test_a_worker_that_is_silent_is_counted_as_such(shop: Shop) -> None:
-    shop.act(lambda session: workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=1, version="1"))
+    shop.act(
+        lambda session: workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=1, version="1", offers={})
+    )
     with engines.write(shop.engine) as session:
         session.execute(update(Worker).values(heartbeat_at=ago(100.0)))
 
@@ -254,11 +266,11 @@ def test_beyond_loopback_a_workers_figures_need_a_token(engine: Engine, monkeypa
     monkeypatch.setenv("ANNEALER_WORKER_METRICS_PORT", str(free_port()))
     bell = Bell("redis://127.0.0.1:1/0")
     with pytest.raises(CannotServe, match="set ANNEALER_WORKER_METRICS_TOKEN"):
-        serve(Station(engine, bell, WorkerSettings(), ()))
+        serve(Station(engine, bell, WorkerSettings(), MACHINE))
 
     monkeypatch.setenv("ANNEALER_WORKER_METRICS_TOKEN", "a-token-of-enough-letters")
     settings = WorkerSettings()
-    server = serve(Station(engine, bell, settings, ()))
+    server = serve(Station(engine, bell, settings, MACHINE))
     assert server is not None
     url = f"http://127.0.0.1:{settings.metrics_port}/metrics"
     try:
@@ -275,7 +287,7 @@ def test_beyond_loopback_a_workers_figures_need_a_token(engine: Engine, monkeypa
 
 def test_a_port_that_is_taken_is_said_with_its_setting(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANNEALER_WORKER_METRICS_PORT", str(free_port()))
-    station = Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), ())
+    station = Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), MACHINE)
     server = serve(station)
     assert server is not None
 

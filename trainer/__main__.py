@@ -195,9 +195,7 @@ def _spec(path: Path) -> TrainingSpec:
 def _check(path: Path, spec: TrainingSpec, dataset: DataSet) -> None:
     """Refuse a spec that does not fit the data or this machine, before anything is written."""
     try:
-        check(spec, dataset.facts)
-        if mistakes := list(processes.mistakes(spec)):
-            raise SpecInvalid(mistakes)
+        check(spec, dataset.facts, processes.offer(spec))
     except SpecInvalid as error:
         raise _located(document.read(path), error) from None
 
@@ -233,11 +231,17 @@ def _epoch_line(event: EpochFinished, epochs: int) -> str:
 def _layer_table(event: LayersInspected) -> str:
     lines = [f"after epoch {event.epoch}" if event.epoch else "at initialisation"]
     lines.append(f"{'layer':>5} {'name':<20} {'mean':>10} {'std':>10} {'gradient std':>13}")
+    mean, std = map(_short, (event.inputs.mean, event.inputs.std))
+    lines.append(f"{'':>5} {'input':<20} {mean:>10} {std:>10}")
     for layer in event.layers:
         values = (layer.activations.mean, layer.activations.std, layer.gradients.std)
-        mean, std, gradient = ("not finite" if value is None else f"{value:.3g}" for value in values)
+        mean, std, gradient = map(_short, values)
         lines.append(f"{layer.index:>5} {layer.name:<20} {mean:>10} {std:>10} {gradient:>13}")
     return "\n".join(lines)
+
+
+def _short(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
 
 
 def _ensemble_table(event: EnsembleScored) -> str:

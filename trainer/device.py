@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from trainer.errors import DeviceUnavailable, Mistake
+from trainer.errors import DeviceUnavailable
+from trainer.offer import Offer
 from trainer.spec import Execution
 
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "sve_bf16")
@@ -28,23 +29,14 @@ def choose(wanted: str, index: int = 0) -> torch.device:
     return torch.device("cuda", index) if has_gpu and wanted != "cpu" else torch.device("cpu")
 
 
-def mistakes(wanted: str, count: int) -> Iterator[Mistake]:
-    """Of a spec that asks for `count` devices of a kind that this machine does not have, or not as many.
+def offer(wanted: str) -> Offer:
+    """What this machine has for a spec's `device`: GPUs, or as many CPUs as cores that this process may use.
 
-    Of GPUs it has those that torch finds; of CPUs as many as cores that this process may use.
+    Raises `DeviceUnavailable`.
     """
-    gpus = torch.cuda.device_count()
-    if wanted == "cuda" and not gpus:
-        yield Mistake("/device", "no_such_device", "There is no CUDA device here that torch finds; use device: auto.")
-        return
-    there, name = (gpus, "GPU") if gpus and wanted != "cpu" else (cores(), "CPU core")
-    if count > there:
-        yield Mistake(
-            "/devices",
-            "too_many_devices",
-            f"This asks for {count} devices, and there {'is' if there == 1 else 'are'} {there} {name}"
-            f"{'' if there == 1 else 's'} here; use fewer, or train where there are more.",
-        )
+    chosen = choose(wanted)
+    count = torch.cuda.device_count() if chosen.type == "cuda" else cores()
+    return Offer(count, precisions(chosen))
 
 
 def cores() -> int:
@@ -65,6 +57,12 @@ def computes_in(device: torch.device, precision: Literal["bfloat16", "float16"])
     instructions = torch.cpu.get_capabilities()
     has_any = any(instructions.get(name) for name in BFLOAT16_INSTRUCTIONS)
     return has_any and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def precisions(device: torch.device) -> frozenset[str]:
+    """What a spec's `execution.precision` may say on this device."""
+    half: tuple[Literal["bfloat16", "float16"], ...] = ("bfloat16", "float16")
+    return frozenset({"float32", *(precision for precision in half if computes_in(device, precision))})
 
 
 def describe(device: torch.device, execution: Execution, memory_format: str, devices: int) -> dict[str, str]:

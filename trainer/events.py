@@ -112,10 +112,11 @@ class LayerStatistics:
 
 @dataclass(frozen=True)
 class LayersInspected:
-    """What stands in each layer after `epoch`, 0 at initialisation."""
+    """What stands in each layer after `epoch`, 0 at initialisation, and in `inputs`: the images as preprocessed."""
 
     epoch: int
     step: int
+    inputs: Distribution
     layers: tuple[LayerStatistics, ...]
 
 

@@ -7,6 +7,7 @@ drawn from, no gradient stays.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite, sqrt
 
 import torch
@@ -67,6 +68,12 @@ def inspect(
         )
         for row, output, gradient in zip(shown, outputs, found, strict=False)
     )
+
+
+@torch.no_grad()
+def inputs(model: nn.Module, images: Tensor) -> Distribution:
+    """What the first layer is given for images (N, C, H, W) uint8."""
+    return distribution(model.get_submodule("preprocessing")(images))
 
 
 @contextmanager
@@ -132,9 +139,15 @@ def distribution(values: Tensor) -> Distribution:
     mean = flat.mean()
     std = torch.linalg.vector_norm(flat - mean) / sqrt(len(flat))
     counted = flat[:: -(-len(flat) // MOST_COUNTED)].contiguous()
-    bins = torch.bucketize(counted, torch.tensor(HISTOGRAM_EDGES, device=values.device))
+    bins = torch.bucketize(counted, _edges(values.device))
     counts = torch.bincount(bins, minlength=len(HISTOGRAM_EDGES) + 1)
     return Distribution(_figure(mean), _figure(std), tuple(counts.tolist()))
+
+
+@cache
+def _edges(device: torch.device) -> Tensor:
+    """Of the histogram's bins: the same for every layer, and on a GPU a copy from the host."""
+    return torch.tensor(HISTOGRAM_EDGES, device=device)
 
 
 def dead(outputs: Tensor) -> float:

@@ -40,9 +40,14 @@ class Layer:
     name: str
 
     @property
+    def weight_shape(self) -> Shape:
+        """Of the tensor of weights: units or filters first; empty where there is none, or more than one."""
+        return ()
+
+    @property
     def weights(self) -> int:
         """Learned numbers other than biases."""
-        return 0
+        return prod(self.weight_shape) if self.weight_shape else 0
 
     @property
     def biases(self) -> int:
@@ -76,8 +81,8 @@ class Convolution(Layer):
     bias: bool = True
 
     @property
-    def weights(self) -> int:
-        return self.out_channels * self.in_channels * self.kernel_size**2
+    def weight_shape(self) -> Shape:
+        return (self.out_channels, self.in_channels, self.kernel_size, self.kernel_size)
 
     @property
     def biases(self) -> int:
@@ -113,8 +118,8 @@ class Linear(Layer):
     out_features: int
 
     @property
-    def weights(self) -> int:
-        return self.in_features * self.out_features
+    def weight_shape(self) -> Shape:
+        return (self.out_features, self.in_features)
 
     @property
     def biases(self) -> int:
@@ -140,8 +145,8 @@ class BatchNormalization(Layer):
     momentum: float
 
     @property
-    def weights(self) -> int:
-        return self.features
+    def weight_shape(self) -> Shape:
+        return (self.features,)
 
     @property
     def biases(self) -> int:
@@ -249,8 +254,8 @@ class ScalarMultiplier(Layer):
     keeps_input = True
 
     @property
-    def weights(self) -> int:
-        return 1
+    def weight_shape(self) -> Shape:
+        return (1,)
 
     def multiply_adds(self, shape: Shape) -> int:
         return prod(shape)
@@ -320,6 +325,7 @@ class Residual(Composite):
 class LayerRow:
     """A line of the layer table.
 
+    `weight_shape` has units or filters first, and `weights` is its product; it is empty where there are none.
     `multiply_adds` is for one image, forward. `activations` counts the values of one image that training keeps
     until the backward pass, each once, where it is first needed: what a weighted layer was given, what a
     nonlinearity gave.
@@ -330,6 +336,7 @@ class LayerRow:
     kind: str
     input_shape: Shape
     output_shape: Shape
+    weight_shape: Shape
     weights: int
     biases: int
     multiply_adds: int
@@ -469,6 +476,7 @@ class _Walk:
             kind=type(layer).__name__,
             input_shape=units.shape,
             output_shape=output,
+            weight_shape=layer.weight_shape,
             weights=layer.weights,
             biases=layer.biases,
             multiply_adds=layer.multiply_adds(units.shape),

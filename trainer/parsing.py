@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from trainer.errors import Mistake, SpecInvalid
 from trainer.spec import TrainingSpec
+from trainer.spec.part import Part
 
 DEEPEST_NESTING = 32
 
@@ -144,11 +145,13 @@ def _mistake(document: Any, details: ErrorDetails) -> Mistake:
             tag = context["discriminator"].strip("'")
             known = [word.strip(" '") for word in context["expected_tags"].split(",")]
             sentence = f"There is no {tag} {shorten(context['tag'])}{_nearest(context['tag'], known)}"
-            return Mistake(pointer(*location, tag), f"unknown_{tag}", f"{sentence} It is one of {', '.join(known)}.")
+            remedy = f"It is one of {', '.join(known)}.{_said_of_tag(document, location, tag)}"
+            return Mistake(pointer(*location, tag), f"unknown_{tag}", f"{sentence} {remedy}")
         case "literal_error":
             words = context["expected"].replace("'", "")
             return Mistake(pointer(*location), "unknown_choice", f"This must be {words}; it is {given}.")
-    return Mistake(pointer(*location), code, f"{_demand(code, context, details['msg'])}; it is {given}.")
+    demand = f"{_demand(code, context, details['msg'])}; it is {given}."
+    return Mistake(pointer(*location), code, f"{demand}{_said_of_field(document, location)}")
 
 
 def _demand(code: str, context: dict[str, Any], otherwise: str) -> str:
@@ -190,8 +193,28 @@ def _demand(code: str, context: dict[str, Any], otherwise: str) -> str:
 
 def _unknown_key(document: Any, location: Location) -> str:
     *parent, key = location
-    known = sorted(_model_at(document, parent).model_fields)
-    return f"There is no key {shorten(key)} here{_nearest(str(key), known)} Known keys: {', '.join(known)}."
+    model = _model_at(document, parent)
+    known = sorted(model.model_fields)
+    sentence = f"There is no key {shorten(key)} here"
+    if issubclass(model, Part) and str(key) in model.elsewhere:
+        return f"{sentence}. {model.elsewhere[str(key)]}"
+    return f"{sentence}{_nearest(str(key), known)} Known keys: {', '.join(known)}."
+
+
+def _said_of_field(document: Any, location: Location) -> str:
+    """What the field is whose value, or a part of it, stands at `location`: its description, after a space."""
+    for end in range(len(location), 0, -1):
+        *parent, key = location[:end]
+        models = _models_at(document, parent) if isinstance(key, str) else []
+        if models and key in models[0].model_fields:
+            return f" {models[0].model_fields[key].description or ''}".rstrip()
+    return ""
+
+
+def _said_of_tag(document: Any, location: Location, tag: str) -> str:
+    """What is said of the tag itself by the models of the union at `location`."""
+    fields = (model.model_fields[tag] for model in _models_at(document, location))
+    return "".join(f" {field.description}" for field in fields if field.description)
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

@@ -5,11 +5,13 @@ Pure arithmetic, no torch: the API answers with it before anything is stored, an
 
 from dataclasses import dataclass
 
-from trainer import networks
+from trainer import curve, networks
+from trainer.curve import Point
 from trainer.data import DataFacts
 from trainer.errors import SpecInvalid, SpecWarning
 from trainer.layers import Layer, LayerRow, ShapeMismatch, parameters, table
 from trainer.memory import Memory, estimate
+from trainer.offer import Offer
 from trainer.schedule import boundary_rates, snapshot_epochs
 from trainer.spec import TrainingSpec
 from trainer.validation import (
@@ -31,7 +33,8 @@ class Plan:
     """What will happen: the layers, the rate at the start of each epoch, the epochs that end in a snapshot.
 
     Of several members, the rates are those of each, and epochs are counted through. `multiply_adds` is for one image,
-    forward; `activations` counts the values that training keeps of one image.
+    forward; `activations` counts the values that training keeps of one image. `curve` is the rate in between, as a
+    line through points, of the same trainings as `learning_rates`.
     """
 
     spec: TrainingSpec
@@ -42,6 +45,7 @@ class Plan:
     memory: Memory
     steps_per_epoch: int
     learning_rates: tuple[float, ...]
+    curve: tuple[Point, ...]
     snapshot_epochs: tuple[int, ...]
     warnings: tuple[SpecWarning, ...]
 
@@ -50,15 +54,24 @@ class Plan:
         """Updates of all members."""
         return self.steps_per_epoch * self.spec.total_epochs
 
+    @property
+    def step_multiply_adds(self) -> int:
+        """Of a whole batch, forward and back, about: gradients by inputs and by weights cost a forward pass each."""
+        return 3 * self.spec.batch_size * self.multiply_adds
 
-def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
-    """The plan of training `spec` on the data set. Raises `SpecInvalid` with every mistake."""
+
+def check(spec: TrainingSpec, facts: DataFacts, offer: Offer | None = None) -> Plan:
+    """The plan of training `spec` on the data set. Raises `SpecInvalid` with every mistake.
+
+    `offer` is what the devices on which it may train can do, None where that is not known.
+    """
     mistakes = [
         *schedule.mistakes(spec),
         *updates.mistakes(spec),
         *ensemble.mistakes(spec),
         *dataset.mistakes(spec, facts),
         *images.mistakes(spec, facts),
+        *execution.mistakes(spec, offer),
     ]
     layers: tuple[Layer, ...] = ()
     rows: tuple[LayerRow, ...] = ()
@@ -66,7 +79,7 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         layers = networks.describe(spec.network, facts.shape, len(facts.classes))
         rows = table(layers, facts.shape)
         mistakes += network.mistakes(spec, facts, layers, rows)
-        mistakes += devices.mistakes(spec, facts, rows)
+        mistakes += devices.mistakes(spec, facts, rows, offer)
         mistakes += updates.layer_rate_mistakes(spec, rows)
         mistakes += initialization.mistakes(spec.network, layers, rows, facts.train_count)
         mistakes += pruning.mistakes(spec, rows)
@@ -85,14 +98,15 @@ def check(spec: TrainingSpec, facts: DataFacts) -> Plan:
         memory=estimate(spec, rows),
         steps_per_epoch=an_epoch,
         learning_rates=_boundary_rates(spec),
+        curve=curve.of_trainings(spec.schedule, spec.epochs_each, spec.trainings),
         snapshot_epochs=_snapshot_epochs(spec),
         warnings=(
             *updates.warnings(spec),
             *schedule.warnings(spec),
             *ensemble.warnings(spec, of_a_member),
             *images.warnings(spec, facts, rows),
-            *execution.warnings(spec, rows, of_a_member),
-            *network.warnings(spec, layers, rows),
+            *execution.warnings(spec, rows, of_a_member, offer),
+            *network.warnings(spec, facts, layers, rows),
             *initialization.warnings(spec.network, layers, rows),
         ),
     )

@@ -18,7 +18,8 @@ import torch
 
 from trainer import data, device
 from trainer.data import DataSet
-from trainer.errors import Mistake, TrainerError
+from trainer.errors import DeviceUnavailable, Mistake, SpecInvalid, TrainerError
+from trainer.offer import Offer
 from trainer.replicas import meet, meeting_file
 from trainer.spec import TrainingSpec
 from trainer.train import train
@@ -58,16 +59,25 @@ def take_place(spec: TrainingSpec, folder: Path | None, threads: int | None) -> 
             yield places[0]
 
 
-def mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
-    """Of a spec that asks for other devices than those of this machine, or of those that torchrun gives."""
+def offer(spec: TrainingSpec) -> Offer:
+    """What there is for the spec: this machine's devices, or as many processes as torchrun has started.
+
+    Raises `SpecInvalid` where the spec asks for GPUs that are not here, or for another number of processes.
+    """
+    try:
+        here = device.offer(spec.device)
+    except DeviceUnavailable as error:
+        raise SpecInvalid([Mistake("/device", "no_such_device", f"{error} Use device: auto.")]) from error
     if not _is_under_torchrun():
-        yield from device.mistakes(spec.device, spec.devices)
-        return
+        return here
     count = int(os.environ["WORLD_SIZE"])
     if count != spec.devices:
         detail = f"torchrun started {count} processes, and this asks for {spec.devices} devices: make them the same."
-        yield Mistake("/devices", "not_as_started", detail)
-    yield from device.mistakes(spec.device, int(os.environ["LOCAL_WORLD_SIZE"]))
+        raise SpecInvalid([Mistake("/devices", "not_as_started", detail)])
+    if (local := int(os.environ["LOCAL_WORLD_SIZE"])) > here.devices:
+        detail = f"torchrun started {local} processes on this machine, which has {here.devices} devices; start fewer."
+        raise SpecInvalid([Mistake("/devices", "too_many_devices", detail)])
+    return Offer(count, here.precisions)
 
 
 def _is_under_torchrun() -> bool:

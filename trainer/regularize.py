@@ -20,8 +20,9 @@ def add_l1(parameters: Sequence[nn.Parameter], strength: float) -> None:
 @torch.no_grad()
 def decay(parameters: Sequence[nn.Parameter], share: float) -> None:
     """`x -= share * x` (Loshchilov and Hutter 2019)."""
-    for parameter in parameters:
-        parameter.mul_(1 - share)
+    # All at once: equal to the bit, and quicker where weights are many and small. L1's signs at once would take as much
+    # memory as the weights, and longer.
+    torch._foreach_mul_(list(parameters), 1 - share)
 
 
 @torch.no_grad()

@@ -1,7 +1,4 @@
-"""Tensors and a header in a safetensors file: no code in it, and the same content is the same bytes.
-
-The header is one JSON document under one key, because the format keeps several keys in no stable order.
-"""
+"""Tensors and a header in a safetensors file: no code in it, and the same content is the same bytes."""
 
 import json
 import os
@@ -13,14 +10,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-KEY = "annealer"
+from trainer import header as headers
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """All or nothing: the file has its name once it is whole and on the disk."""
     partial = path.with_name(path.name + ".partial")
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    save_file(dict(tensors), partial, {KEY: text})
+    save_file(dict(tensors), partial, headers.written(header))
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
@@ -30,7 +26,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors on the CPU and the header. Raises `ValueError` where the file is none of ours, or `OSError`."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[KEY])
+            header = headers.read(file.metadata())
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (no mapping)
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path.name} is not a file of Annealer's: {error}") from error

@@ -338,7 +338,8 @@ class Training:
         learner = self.learner
         images, labels = learner.batches.first(count)
         layers = inspect.inspect(learner.model, self.plan.layers, images, labels, self.weights_before)
-        return LayersInspected(learner.epochs_done, learner.step, layers)
+        inputs = inspect.inputs(learner.model, images)
+        return LayersInspected(learner.epochs_done, learner.step, inputs, layers)
 
     def _snapshot(self, number: int, found: Scores, **facts: Any) -> SnapshotTaken:
         """The model as it is; `facts` say in its provenance what else there is to say."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from trainer import checkpoint, data, snapshot
+from trainer import checkpoint, data, device, snapshot
 from trainer.errors import (
     DataInvalid,
     Diverged,
@@ -34,7 +34,9 @@ from trainer.errors import (
 )
 from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
 from trainer.parsing import parse
+from trainer.replicas import meet, meeting_file
 from trainer.train import Resume, train
+from worker.machine import Machine
 from worker.order import STOP, Order
 from worker.wire import Failed, Message, encode
 
@@ -95,7 +97,10 @@ class Outbox(threading.Thread):
 
 
 def run(connection: Connection, order: Order, output: Connection) -> None:
-    """Train as ordered; every event goes to `connection`, an error as a last message, what is printed to `output`."""
+    """Train as ordered; every event goes to `connection`, an error as a last message, what is printed to `output`.
+
+    Of several that train together, the first reports the events.
+    """
     _settle(output)
     _say(f"process {os.getpid()}: Python {platform.python_version()}, torch {torch.__version__}")
     stop = threading.Event()
@@ -105,6 +110,8 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
     step = 0
     try:
         for event in _events(order, stop):
+            if order.rank > 0:
+                continue
             outbox.put(event)
             match event:
                 case TrainingStarted():
@@ -124,9 +131,16 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
 
 
 def probe(connection: Connection) -> None:
-    """Tell which GPUs this machine has, by name, without CUDA being touched in the fork server."""
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    connection.send(names)
+    """Tell what this machine trains on, without CUDA being touched in the fork server."""
+    gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    kinds = {"cpu": [torch.device("cpu")], "cuda": gpus}
+    precisions = {
+        kind: tuple(sorted(frozenset.intersection(*map(device.precisions, found))))
+        for kind, found in kinds.items()
+        if found
+    }
+    names = tuple(torch.cuda.get_device_name(gpu) for gpu in gpus)
+    connection.send(Machine(names, device.cores(), precisions))
     connection.close()
 
 
@@ -170,15 +184,18 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
             f"(sha256 {dataset.sha256[:12]}…, expected {order.dataset_sha256[:12]}…)."
         )
     resume = Resume(order.checkpoint, order.snapshots) if order.checkpoint else None
-    return train(
-        spec,
-        dataset,
-        device=torch.device(order.device),
-        resume=resume,
-        checkpoint_seconds=order.checkpoint_seconds,
-        report_seconds=order.report_seconds,
-        stop=stop.is_set,
-    )
+    device = torch.device(order.device)
+    with meet(order.rank, order.count, device, meeting_file(order.meeting)) as replicas:
+        yield from train(
+            spec,
+            dataset,
+            device=device,
+            replicas=replicas,
+            resume=resume,
+            checkpoint_seconds=order.checkpoint_seconds,
+            report_seconds=order.report_seconds,
+            stop=stop.is_set,
+        )
 
 
 def _failure(error: Exception, step: int) -> Failed:

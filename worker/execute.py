@@ -18,17 +18,20 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.store import attempts, blobs
-from app.store.attempts import Claim, Failure
+from app.store import attempts, blobs, claims
+from app.store.claims import Claim
 from app.store.engine import is_unavailable, retry
 from app.store.errors import BlobDamaged, Fenced
+from app.store.reports import Failure
+from app.store.snapshots import SnapshotRef
 from app.store.states import FailureClass, Outcome, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
-from worker import forkserver, oom, telemetry
+from worker import oom, telemetry
 from worker.changes import changes_of
 from worker.order import STOP, Order
 from worker.output import Output
 from worker.station import Station
+from worker.team import PEER_LOST, Team
 from worker.wire import Failed, Message, decode
 
 log = structlog.get_logger()
@@ -39,31 +42,34 @@ RETRY_SECONDS = 1.0
 
 def work(station: Station) -> None:
     """Run jobs one after another for as long as there is a free slot, a job and no order to stop."""
-    try:
-        device = station.slots.get_nowait()
-    except queue.Empty:
-        return
-    try:
-        while not station.draining.is_set() and (claim := _claim(station)):
+    while not station.draining.is_set() and (chosen := _choose(station)):
+        claim, devices = chosen
+        try:
             with structlog.contextvars.bound_contextvars(job=claim.job_id, attempt=claim.attempt):
-                Supervisor(station, claim, device).run()
-    finally:
-        station.slots.put(device)
+                Supervisor(station, claim, devices).run()
+        finally:
+            station.devices.give_back(devices)
 
 
-def _claim(station: Station) -> Claim | None:
-    return telemetry.timed_claim(
-        lambda: retry(
-            station.engine,
-            lambda session: attempts.claim(
-                session,
-                worker_id=station.id,
-                devices=station.serves,
-                device=station.device,
-                lease_seconds=station.settings.lease_seconds,
-            ),
+def _choose(station: Station) -> tuple[Claim, tuple[str, ...]] | None:
+    """The job whose turn it is, with the devices that it asks for, if these are free."""
+    with station.devices.choice() as free:
+        if not any(free.values()):
+            return None
+        claim = telemetry.timed_claim(
+            lambda: retry(
+                station.engine,
+                lambda session: claims.claim(
+                    session,
+                    worker_id=station.id,
+                    offers=station.offers,
+                    free=free,
+                    device=station.device,
+                    lease_seconds=station.settings.lease_seconds,
+                ),
+            )
         )
-    )
+        return (claim, station.devices.take(claim.spec["device"], claim.spec["devices"])) if claim else None
 
 
 class Replaced(Exception):
@@ -73,24 +79,28 @@ class Replaced(Exception):
 class Supervisor:
     """One attempt at a job, from the claim to its end."""
 
-    def __init__(self, station: Station, claim: Claim, device: str) -> None:
+    def __init__(self, station: Station, claim: Claim, devices: tuple[str, ...]) -> None:
         self.station = station
         self.claim = claim
-        self.device = "cpu" if claim.spec["device"] == "cpu" else device
+        self.devices = devices
         self.scratch: Path = station.scratch / f"{claim.job_id}-{claim.attempt}"
         self.log = log.bind(job=claim.job_id, attempt=claim.attempt)
         self._output = Output(station, claim)
         self._over = threading.Event()
         self._replaced = threading.Event()
         self._cancelled = threading.Event()
+        self._pausing = threading.Event()
+        self._timed_out = threading.Event()
+        self._claimed_at = time.monotonic()
+        self._batches_stored = 0
         self._stop_asked_at: float | None = None
-        self._child: forkserver.Child | None = None
-        self._child_lock = threading.Lock()
+        self._team: Team | None = None
+        self._team_lock = threading.Lock()
         self._last: Message | None = None
 
     def run(self) -> None:
         """Run the attempt to its end. Whatever happens, the child is gone and the scratch folder empty after."""
-        self.log.info("attempt started", device=self.device, from_step=self._first_step)
+        self.log.info("attempt started", devices=self.devices, from_step=self._first_step)
         keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         keeper.start()
         try:
@@ -107,6 +117,8 @@ class Supervisor:
         finally:
             self._over.set()
             self._kill()
+            if self._team:
+                self.station.teams.discard(self._team)
             keeper.join()
             self._output.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
@@ -119,57 +131,78 @@ class Supervisor:
 
     def _supervise(self) -> None:
         kills_before = oom.out_of_memory_kills()
-        try:
-            order = self._order()
-        except BlobDamaged as error:
-            self._reject_checkpoint(str(error))
+        self._watch_the_time()
+        orders = self._orders()
+        if orders is None:
             return
-        if not self._start(order):
-            self._finish(None)
+        if not self._start(orders):
+            self._finish(self._timeout() if self._timed_out.is_set() else None)
             return
         for batch in self._batches():
             self._store(batch)
-        assert self._child is not None
-        exit_code = self._child.join()
+        assert self._team is not None
+        exit_code, failed = self._team.join()
         self._patiently(self._output.drain)
+        if failed and (self._last is None or _is_anothers(self._last)):
+            self._last = Message(failed)
         if self._has_refused_its_checkpoint:
-            self._reject_checkpoint("the child could not go on from it")
+            self._reject_checkpoint()
             return
         self._finish(self._failure(exit_code, oom.out_of_memory_kills() > kills_before))
 
-    def _order(self) -> Order:
-        """What the child is to do, with the files it goes on from fetched and checked."""
+    def _orders(self) -> list[Order] | None:
+        """What each child is to do, with the files that the first goes on from fetched and checked.
+
+        None where one of them is damaged: the attempt is over then, and the next goes on from an earlier one.
+        """
         claim, settings = self.claim, self.station.settings
         checkpoint = None
         if claim.checkpoint:
-            checkpoint = self._fetch(claim.checkpoint.sha256, "resume.safetensors")
-        return Order(
-            spec=claim.spec_json,
-            dataset=claim.dataset,
-            dataset_sha256=claim.dataset_sha256,
-            device=self.device,
-            threads=settings.threads_per_job,
-            scratch=self.scratch,
-            checkpoint=checkpoint,
-            snapshots=tuple(
-                self._fetch(taken.sha256, f"resume-snapshot-{taken.number}.safetensors") for taken in claim.snapshots
-            ),
-            checkpoint_seconds=settings.checkpoint_seconds,
-            report_seconds=settings.report_seconds,
-        )
+            try:
+                checkpoint = self._fetch(claim.checkpoint.sha256, "resume.safetensors")
+            except BlobDamaged:
+                self._reject_checkpoint()
+                return None
+        snapshots = []
+        for taken in claim.snapshots:
+            try:
+                snapshots.append(self._fetch(taken.sha256, f"resume-snapshot-{taken.number}.safetensors"))
+            except BlobDamaged:
+                self._reject_snapshot(taken)
+                return None
+        count = len(self.devices)
+        return [
+            Order(
+                spec=claim.spec_json,
+                dataset=claim.dataset,
+                dataset_sha256=claim.dataset_sha256,
+                device=device,
+                rank=rank,
+                count=count,
+                meeting=self.scratch / "meeting",
+                threads=max(1, settings.threads_per_job // count),
+                scratch=self.scratch,
+                checkpoint=checkpoint if rank == 0 else None,
+                snapshots=tuple(snapshots) if rank == 0 else (),
+                checkpoint_seconds=settings.checkpoint_seconds,
+                report_seconds=settings.report_seconds,
+            )
+            for rank, device in enumerate(self.devices)
+        ]
 
     def _fetch(self, sha256: str, name: str) -> Path:
         path = self.scratch / name
         self._patiently(lambda: blobs.fetch(self.station.engine, sha256, path))
         return path
 
-    def _start(self, order: Order) -> bool:
-        """Start the child, unless the attempt is already to end."""
-        with self._child_lock:
+    def _start(self, orders: list[Order]) -> bool:
+        """Start the children, unless the attempt is already to end."""
+        with self._team_lock:
             if self._is_ending:
                 return False
-            self._child = forkserver.start("run", order, self._output.end)
+            self._team = Team(orders, self._output.end)
             self._output.begin()
+            self.station.teams.add(self._team)
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
@@ -192,10 +225,10 @@ class Supervisor:
                 yield messages
 
     def _read(self, inbox: "queue.SimpleQueue[Message | None]") -> None:
-        assert self._child is not None
+        assert self._team is not None
         try:
             while True:
-                inbox.put(decode(self._child.connection.recv_bytes()))
+                inbox.put(decode(self._team.connection.recv_bytes()))
         except (EOFError, OSError):
             pass
         except Exception:
@@ -208,12 +241,13 @@ class Supervisor:
         """One transaction for the batch; the training's last word waits for the transaction that ends the job."""
         if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
             self._last = batch[-1]
-        self._patiently(lambda: self._record(batch))
+        self._batches_stored += 1
+        self._patiently(lambda: self._record(batch, self._batches_stored))
         for message in batch:
             if message.file:
                 (self.scratch / message.file).unlink(missing_ok=True)
 
-    def _record(self, batch: list[Message]) -> None:
+    def _record(self, batch: list[Message], number: int) -> None:
         hashes = {
             message.file: blobs.put(self.station.engine, self.scratch / message.file)
             for message in batch
@@ -223,7 +257,7 @@ class Supervisor:
         retry(
             self.station.engine,
             lambda session: attempts.record(
-                session, self.claim.job_id, self.claim.attempt, self.station.settings.lease_seconds, changes
+                session, self.claim.job_id, self.claim.attempt, self.station.settings.lease_seconds, changes, number
             ),
         )
 
@@ -250,24 +284,16 @@ class Supervisor:
     def _finish(self, failure: Failure | None) -> None:
         """Close the attempt and move the job in one transaction."""
         job_id, attempt = self.claim.job_id, self.claim.attempt
-        lease = self.station.settings.lease_seconds
-        finished = self._last is not None and isinstance(self._last.event, TrainingFinished)
+        is_done = self._last is not None and isinstance(self._last.event, TrainingFinished)
+        self._end(lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=failure))
 
-        def end(session: Session) -> Outcome:
-            wanted = attempts.renew(session, job_id, attempt, lease)
-            if wanted is Wanted.CANCEL:
-                attempts.cancel(session, job_id, attempt)
-                return Outcome.CANCELLED
-            if finished:
-                attempts.succeed(session, job_id, attempt)
-                return Outcome.SUCCEEDED
-            if failure is None:
-                attempts.release(session, job_id, attempt)
-                return Outcome.RELEASED
-            attempts.fail(session, job_id, attempt, failure)
-            return Outcome.CRASHED if failure.failure_class is FailureClass.INFRASTRUCTURE else Outcome.FAILED
+    def _end(self, act: Callable[[Session], Outcome]) -> None:
+        """Do what ends the attempt, once: where an answer was lost, what it said is found in the database."""
 
-        outcome = self._patiently(lambda: retry(self.station.engine, end))
+        def once(session: Session) -> Outcome:
+            return attempts.ended(session, self.claim.job_id, self.claim.attempt) or act(session)
+
+        outcome = self._patiently(lambda: retry(self.station.engine, once))
         self.log.info("attempt ended", outcome=outcome)
         telemetry.ATTEMPTS.labels(outcome).inc()
         if outcome in (Outcome.RELEASED, Outcome.CRASHED):
@@ -276,9 +302,13 @@ class Supervisor:
     def _failure(self, exit_code: int, out_of_memory: bool) -> Failure | None:
         """What the child's end means; None where it was asked to stop or has done everything."""
         event = self._last.event if self._last else None
-        if isinstance(event, TrainingFinished | TrainingStopped) or self._is_ending:
+        if isinstance(event, TrainingFinished):
             return None
-        if isinstance(event, Failed):
+        if self._timed_out.is_set():
+            return self._timeout()
+        if isinstance(event, TrainingStopped) or self._is_ending:
+            return None
+        if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
             failure_class = FailureClass(event.failure_class)
             if failure_class is FailureClass.INFRASTRUCTURE:
                 self.log.error("training broke", code=event.code, output=self._output.tail)
@@ -294,32 +324,42 @@ class Supervisor:
         how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         return _broken(f"child_{how.replace(' ', '_')}", f"The training process ended with {how}.")
 
+    def _timeout(self) -> Failure:
+        limit = self.claim.max_runtime
+        message = f"The job has run for the {limit:g} seconds that its max_runtime allows."
+        hint = "Retry it to go on from its last checkpoint for as long again, or submit it with a higher max_runtime."
+        return Failure(FailureClass.TIMEOUT, "max_runtime", message, {"max_runtime": limit}, hint, None)
+
     @property
     def _has_refused_its_checkpoint(self) -> bool:
         event = self._last.event if self._last else None
         return isinstance(event, Failed) and event.code == "checkpoint_damaged" and self.claim.checkpoint is not None
 
-    def _reject_checkpoint(self, reason: str) -> None:
-        assert self.claim.checkpoint is not None
-        self.log.warning("checkpoint is damaged", reason=reason)
-        step = self.claim.checkpoint.step
-        self._patiently(
-            lambda: retry(
-                self.station.engine,
-                lambda session: attempts.reject_checkpoint(session, self.claim.job_id, self.claim.attempt, step),
-            )
-        )
-        telemetry.ATTEMPTS.labels(Outcome.CRASHED).inc()
+    def _reject_checkpoint(self) -> None:
+        checkpoint = self.claim.checkpoint
+        assert checkpoint is not None
+        self.log.warning("checkpoint is damaged", step=checkpoint.step)
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        self._end(lambda session: attempts.reject_checkpoint(session, job_id, attempt, checkpoint))
+
+    def _reject_snapshot(self, snapshot: SnapshotRef) -> None:
+        self.log.warning("snapshot is damaged", number=snapshot.number)
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        self._end(lambda session: attempts.reject_snapshot(session, job_id, attempt, snapshot))
 
     # The keeper's thread.
 
     @property
     def _is_ending(self) -> bool:
-        return self._cancelled.is_set() or self._replaced.is_set() or self.station.draining.is_set()
+        reasons = (self._cancelled, self._replaced, self._pausing, self._timed_out, self.station.draining)
+        return any(reason.is_set() for reason in reasons)
 
     def _keep(self) -> None:
         """Renew the lease and follow the user's wish until the attempt is over."""
         while not self._over.wait(self.station.settings.beat_seconds):
+            self._watch_the_time()
+            if self._timed_out.is_set() or self._pausing.is_set() or self.station.draining.is_set():
+                self._ask_to_stop()
             try:
                 wanted = self._renew()
             except Fenced:
@@ -333,8 +373,14 @@ class Supervisor:
             if wanted is Wanted.CANCEL:
                 self._cancelled.set()
                 self._kill()
-            elif self.station.draining.is_set():
+            elif wanted is Wanted.PAUSE:
+                self._pausing.set()
                 self._ask_to_stop()
+
+    def _watch_the_time(self) -> None:
+        left = self.claim.seconds_left
+        if left is not None and time.monotonic() - self._claimed_at >= left:
+            self._timed_out.set()
 
     def _renew(self) -> Wanted:
         claim = self.claim
@@ -345,20 +391,24 @@ class Supervisor:
 
     def _ask_to_stop(self) -> None:
         """Ask for a checkpoint and an end; past the grace, end it: the last checkpoint stands."""
-        with self._child_lock:
-            if self._child is None:
+        with self._team_lock:
+            if self._team is None:
                 return
             if self._stop_asked_at is None:
                 self._stop_asked_at = time.monotonic()
                 with suppress(OSError):
-                    self._child.connection.send_bytes(STOP)
-            elif time.monotonic() - self._stop_asked_at > self.station.settings.grace_seconds:
-                self._child.kill()
+                    self._team.connection.send_bytes(STOP)
+            elif time.monotonic() - self._stop_asked_at > self.station.settings.checkpoint_grace_seconds:
+                self._team.kill()
 
     def _kill(self) -> None:
-        with self._child_lock:
-            if self._child is not None:
-                self._child.kill()
+        with self._team_lock:
+            if self._team is not None:
+                self._team.kill()
+
+
+def _is_anothers(message: Message) -> bool:
+    return isinstance(message.event, Failed) and message.event.code == PEER_LOST
 
 
 def _broken(code: str, message: str) -> Failure:

@@ -3,12 +3,15 @@
 import multiprocessing
 import os
 import signal
+import threading
 from contextlib import suppress
 from importlib import import_module
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from worker.machine import Machine
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # torch.optim imports the compiler when the first optimizer is made, which takes a second: the server has done so.
@@ -19,13 +22,26 @@ class Child:
     """A running child, its end of the pipe, and the means to end it."""
 
     def __init__(self, process: BaseProcess, connection: Connection) -> None:
-        self.process = process
+        self._process = process
+        self._lock = threading.Lock()
         self.connection = connection
+
+    @property
+    def sentinel(self) -> int:
+        """Ready, for `multiprocessing.connection.wait`, when it has ended."""
+        return self._process.sentinel
+
+    @property
+    def exit_code(self) -> int | None:
+        """Negative for a signal; None while it runs."""
+        # Two threads that ask at once would share the only answer.
+        with self._lock:
+            return self._process.exitcode
 
     def kill(self) -> None:
         """End it and whatever it started, at once: what it has reported is stored, the rest is done again."""
-        pid = self.process.pid
-        if pid is None or self.process.exitcode is not None:
+        pid = self._process.pid
+        if pid is None or self.exit_code is not None:
             return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
@@ -35,9 +51,9 @@ class Child:
 
     def join(self) -> int:
         """Wait for its end: the exit code, negative for a signal."""
-        self.process.join()
+        wait([self.sentinel])
         self.connection.close()
-        return self.process.exitcode or 0
+        return self.exit_code or 0
 
 
 def warm() -> None:
@@ -54,12 +70,12 @@ def start(function: str, *arguments: Any) -> Child:
     return Child(process, ours)
 
 
-def gpus() -> list[str]:
-    """Names of this machine's GPUs, asked in a child; the server is warm afterwards."""
+def machine() -> Machine:
+    """What this machine trains on, asked in a child; the server is warm afterwards."""
     probe = start("probe")
-    names: list[str] = probe.connection.recv()
+    found: Machine = probe.connection.recv()
     probe.join()
-    return names
+    return found
 
 
 def _call(function: str, *arguments: Any) -> None:

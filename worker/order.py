@@ -8,12 +8,18 @@ STOP = b"stop"
 
 @dataclass(frozen=True)
 class Order:
-    """One training. Paths are inside the attempt's scratch folder."""
+    """One training, or one device's part in it. Paths are inside the attempt's scratch folder.
+
+    Of `count` devices this is the one that has `rank`; their processes find each other by the file `meeting`.
+    """
 
     spec: str
     dataset: str
     dataset_sha256: str
     device: str
+    rank: int
+    count: int
+    meeting: Path
     threads: int
     scratch: Path
     checkpoint: Path | None

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.store import engine, logs
-from app.store.attempts import Claim
+from app.store.claims import Claim
 from app.store.engine import is_unavailable, retry
 from app.store.errors import Fenced
 from worker import forkserver

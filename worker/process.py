@@ -4,12 +4,15 @@ import sys
 
 import structlog
 from celery.signals import setup_logging, worker_shutting_down
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs, queue
 from app.settings import Settings
 from app.store import engine, migrate, workers
 from app.telemetry import observe
 from worker import forkserver, tasks, telemetry
+from worker.drain import Drain
+from worker.machine import Machine
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.sweep import Sweeper
@@ -29,7 +32,7 @@ def main() -> None:
         sys.exit(f"annealer worker: {error}")
     observe(database)
     broker_url = settings.broker_url.get_secret_value()
-    station = Station(database, queue.Bell(broker_url), worker_settings, _gpus(worker_settings))
+    station = Station(database, queue.Bell(broker_url), worker_settings, _machine(worker_settings))
     logs.identify(worker=station.id)
     try:
         telemetry.serve(station)
@@ -40,7 +43,8 @@ def main() -> None:
     tasks.bind(celery, station)
     # Whoever answers this signal has set up logging: we have.
     setup_logging.connect(lambda **_: None, weak=False)
-    worker_shutting_down.connect(lambda **_: station.draining.set(), weak=False)
+    drain = Drain(station)
+    worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
     sweeper = Sweeper(station)
     sweeper.start()
     log.info("worker ready", device=station.device, slots=worker_settings.slots)
@@ -49,19 +53,22 @@ def main() -> None:
     finally:
         station.draining.set()
         sweeper.join()
-        engine.retry(database, lambda session: workers.forget(session, station.id))
+        try:
+            engine.retry(database, lambda session: workers.forget(session, station.id))
+        except SQLAlchemyError as error:
+            log.warning("database is away", error=type(error).__name__)
         station.close_scratch()
 
 
-def _gpus(settings: WorkerSettings) -> tuple[str, ...]:
-    names = tuple(forkserver.gpus())
-    if settings.device == "cuda" and not names:
+def _machine(settings: WorkerSettings) -> Machine:
+    machine = forkserver.machine()
+    if settings.device == "cuda" and not machine.gpus:
         sys.exit("annealer worker: ANNEALER_WORKER_DEVICE is cuda, but torch finds no CUDA device here.")
-    return () if settings.device == "cpu" else names
+    return machine.without_gpus() if settings.device == "cpu" else machine
 
 
 def _arguments(station: Station) -> list[str]:
-    queues = ",".join(queue.name(device) for device in station.serves)
+    queues = ",".join(queue.name(device) for device in station.devices.most)
     return [
         "--quiet",
         "worker",

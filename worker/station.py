@@ -1,11 +1,11 @@
 """A worker process as a whole: who it is, what it may run, and whether it is stopping."""
 
 import os
-import queue
 import shutil
 import socket
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import structlog
@@ -13,7 +13,11 @@ from sqlalchemy import Engine
 
 from app.queue import Bell
 from app.store import ids
+from trainer.offer import Offer
+from worker.devices import Devices
+from worker.machine import Machine
 from worker.settings import WorkerSettings
+from worker.team import Team
 
 log = structlog.get_logger()
 
@@ -22,32 +26,37 @@ log = structlog.get_logger()
 class Station:
     """Shared by the threads of one worker process.
 
-    `slots` holds the free device slots, each a torch device name: a thread that takes one may run a job on it.
+    `teams` are the trainings that run now.
     """
 
     engine: Engine
     bell: Bell
     settings: WorkerSettings
-    gpus: tuple[str, ...]
+    machine: Machine
     pid: int = field(default_factory=os.getpid)
     id: str = field(default_factory=lambda: ids.new("work"))
     host: str = field(default_factory=socket.gethostname)
     draining: threading.Event = field(default_factory=threading.Event)
-    slots: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
+    teams: set[Team] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        for slot in range(self.settings.slots):
-            self.slots.put(f"cuda:{slot % len(self.gpus)}" if self.gpus else "cpu")
+    @cached_property
+    def devices(self) -> Devices:
+        """What jobs can be given."""
+        return Devices(len(self.machine.gpus), self.settings.slots, self.settings.threads_per_job)
+
+    @property
+    def offers(self) -> dict[str, Offer]:
+        """What a job can have here when nothing else runs, by the `device` that its spec says."""
+        precisions = self.machine.precisions
+        return {
+            kind: Offer(most, frozenset(precisions[self.device if kind == "auto" else kind]))
+            for kind, most in self.devices.most.items()
+        }
 
     @property
     def device(self) -> str:
         """The kind of device that jobs run on here."""
-        return "cuda" if self.gpus else "cpu"
-
-    @property
-    def serves(self) -> tuple[str, ...]:
-        """What a spec's `device` may say for its job to run here."""
-        return ("auto", "cuda", "cpu") if self.gpus else ("auto", "cpu")
+        return "cuda" if self.machine.gpus else "cpu"
 
     @property
     def scratch(self) -> Path:

@@ -84,6 +84,7 @@ class Sweeper(threading.Thread):
             device=station.device,
             slots=station.settings.slots,
             version=__version__,
+            offers=station.offers,
         )
 
     def _collect(self) -> None:
@@ -99,5 +100,5 @@ class Sweeper(threading.Thread):
             log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
 
     def _look_for_work(self) -> None:
-        if not self._station.slots.empty():
+        if self._station.devices.has_a_free_slot:
             threading.Thread(target=work, args=(self._station,), name="work").start()

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import telemetry
 from app.store import census
-from app.store.attempts import Claim
+from app.store.claims import Claim
 from app.store.engine import read
 from app.store.states import Outcome, Status
 from worker.station import Station
@@ -70,7 +70,7 @@ class Duty(Collector):
 
     def __init__(self, station: Station) -> None:
         self._station = station
-        self._gpus = Gpus() if station.gpus else None
+        self._gpus = Gpus() if station.machine.gpus else None
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: names are known without asking anybody."""
@@ -79,7 +79,7 @@ class Duty(Collector):
     def collect(self) -> Iterator[Metric]:
         """Slots and memory; while the database answers, images a second."""
         slots = GaugeMetricFamily("annealer_worker_slots", "Slots for jobs, by state.", labels=("state",))
-        free = self._station.slots.qsize()
+        free = self._station.devices.free_slots
         slots.add_metric(("free",), free)
         slots.add_metric(("busy",), self._station.settings.slots - free)
         yield slots

@@ -1,6 +1,7 @@
-"""`/v1/jobs`: submit, validate, list, poll, cancel, delete."""
+"""`/v1/jobs`: submit, validate, list, poll, cancel, pause, resume, retry, delete."""
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -9,17 +10,30 @@ import structlog
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.api import documents
-from app.api.deps import BellOf, EngineOf, Id, JsonBody, SettingsOf, WatcherOf, matches, wait_seconds
-from app.api.schemas import JobList, JobView, PlanView
+from app.api.deps import (
+    BellOf,
+    EngineOf,
+    Id,
+    JsonBody,
+    OptionalJsonBody,
+    OwnerOf,
+    SettingsOf,
+    WatcherOf,
+    matches,
+    wait_seconds,
+)
+from app.api.schemas import JobList, JobView, PlanView, RetryRequest
 from app.api.views import job_view, job_views, plan_view
 from app.errors import Problem, bad_header
 from app.settings import Settings
-from app.store import datasets, jobs
-from app.store.engine import read, retry
+from app.store import datasets, jobs, wishes, workers
+from app.store.engine import read
+from app.store.engine import retry as transact
 from app.store.jobs import Idempotency, JobFilter, Sort
 from app.store.models import Dataset, Job
 from app.store.states import Status
@@ -46,6 +60,7 @@ def submit(
     engine: EngineOf,
     bell: BellOf,
     settings: SettingsOf,
+    owner: OwnerOf,
     tasks: BackgroundTasks,
     response: Response,
     idempotency_key: Annotated[
@@ -57,11 +72,14 @@ def submit(
     idempotency = _idempotency(idempotency_key, body)
 
     def store(session: Session) -> tuple[JobView, bool]:
+        # What the workers have may have changed since: the same request still stands for its job.
+        if idempotency and (known := jobs.known(session, idempotency)):
+            return job_view(session, known), False
         dataset, plan = _plan(session, spec)
-        job, created = _submit(session, plan, dataset, settings, idempotency)
+        job, created = _submit(session, plan, dataset, settings, owner, idempotency)
         return job_view(session, job), created
 
-    view, created = retry(engine, store)
+    view, created = transact(engine, store)
     response.headers["Location"] = view.links.self_
     response.headers["ETag"] = _etag(view)
     if created:
@@ -79,7 +97,11 @@ def submit(
     openapi_extra=documents.SPEC_BODY,
 )
 def validate(body: JsonBody, engine: EngineOf) -> PlanView:
-    """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored."""
+    """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored.
+
+    What none of the live workers has, a precision or as many devices, is refused; while none of the spec's `device`
+    lives, a precision is warned of.
+    """
     spec = parse(body)
     with read(engine) as session:
         _, plan = _plan(session, spec)
@@ -148,13 +170,40 @@ async def show(
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=documents.problems(404, 409, 422, 503))
 def cancel(job_id: Id, engine: EngineOf, response: Response) -> JobView:
-    """At once while it is queued, within two seconds while it runs. Cancelling twice is fine."""
+    """At once while it is queued or paused, within two seconds while it runs. Cancelling twice is fine."""
+    return _wish(engine, response, lambda session: wishes.cancel(session, job_id))
 
-    def act(session: Session) -> JobView:
-        return job_view(session, jobs.request_cancel(session, job_id))
 
-    view = retry(engine, act)
-    response.headers["ETag"] = _etag(view)
+@router.post("/jobs/{job_id}:pause", summary="Pause a job", responses=documents.problems(404, 409, 422, 503))
+def pause(job_id: Id, engine: EngineOf, response: Response) -> JobView:
+    """At once while it is queued; a running one makes a checkpoint and frees its device. Pausing twice is fine."""
+    return _wish(engine, response, lambda session: wishes.pause(session, job_id))
+
+
+@router.post("/jobs/{job_id}:resume", summary="Resume a paused job", responses=documents.problems(404, 409, 422, 503))
+def resume(job_id: Id, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response) -> JobView:
+    """Queue it again; it goes on to the bit from where it was. Resuming twice is fine."""
+    view = _wish(engine, response, lambda session: wishes.resume(session, job_id))
+    tasks.add_task(bell.ring, view.spec["device"])
+    return view
+
+
+@router.post(
+    "/jobs/{job_id}:retry",
+    summary="Retry a failed or cancelled job",
+    responses=documents.problems(404, 409, 413, 415, 422, 503),
+    openapi_extra=documents.RETRY_BODY,
+)
+def retry(
+    job_id: Id, body: OptionalJsonBody, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response
+) -> JobView:
+    """Queue it again, from its last checkpoint or from the start. Its attempts and running time count anew.
+
+    Asked again before the job has ended, it changes nothing.
+    """
+    start = _retry_request(body).from_
+    view = _wish(engine, response, lambda session: wishes.retry(session, job_id, start))
+    tasks.add_task(bell.ring, view.spec["device"])
     return view
 
 
@@ -166,7 +215,29 @@ def cancel(job_id: Id, engine: EngineOf, response: Response) -> JobView:
 )
 def delete(job_id: Id, engine: EngineOf) -> None:
     """Its metrics, events and snapshots go with it; weights that another job has too stay."""
-    retry(engine, lambda session: jobs.delete(session, job_id))
+    transact(engine, lambda session: jobs.delete(session, job_id))
+
+
+def _wish(engine: Engine, response: Response, ask: Callable[[Session], Job]) -> JobView:
+    view = transact(engine, lambda session: job_view(session, ask(session)))
+    response.headers["ETag"] = _etag(view)
+    return view
+
+
+def _retry_request(body: bytes) -> RetryRequest:
+    try:
+        return RetryRequest.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        places = [
+            {
+                "pointer": "".join(f"/{part}" for part in mistake["loc"]),
+                "code": mistake["type"],
+                "detail": f"{mistake['msg']}.",
+            }
+            for mistake in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        detail = 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.'
+        raise Problem(422, "request-invalid", detail, errors=places) from None
 
 
 def _show(engine: Engine, job_id: str) -> JobView:
@@ -184,11 +255,11 @@ def _plan(session: Session, spec: TrainingSpec) -> tuple[Dataset, Plan]:
         known = ", ".join(item.name for item in datasets.all_of_them(session))
         detail = f"There is no data set {spec.dataset}. There is {known}."
         raise SpecInvalid([Mistake("/dataset", "unknown_dataset", detail)])
-    return dataset, check(spec, datasets.facts(dataset))
+    return dataset, check(spec, datasets.facts(dataset), workers.offer(session, spec.device))
 
 
 def _submit(
-    session: Session, plan: Plan, dataset: Dataset, settings: Settings, idempotency: Idempotency | None
+    session: Session, plan: Plan, dataset: Dataset, settings: Settings, owner: str, idempotency: Idempotency | None
 ) -> tuple[Job, bool]:
     return jobs.submit(
         session,
@@ -196,6 +267,8 @@ def _submit(
         dataset,
         steps_per_epoch=plan.steps_per_epoch,
         max_attempts=settings.max_attempts,
+        owner=owner,
+        max_queued=settings.max_queued,
         idempotency=idempotency,
     )
 

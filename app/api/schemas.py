@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.store.states import FailureClass, Phase, Status, Wanted
+from app.store.states import Action, FailureClass, Phase, Status, Wanted
+from app.store.wishes import From
 from trainer.events import EnsembleKind
 
 
@@ -88,6 +89,8 @@ class JobView(View):
     name: str
     labels: dict[str, str]
     dataset: str
+    owner: str = Field(description="Owners take turns.")
+    priority: int = Field(description="The highest is taken first.")
     spec: dict[str, Any] = Field(description="The resolved spec: all defaults filled in.")
     spec_sha256: Sha256
     status: Status
@@ -95,15 +98,28 @@ class JobView(View):
     wanted: Wanted = Field(description="What the user wants; the worker follows.")
     version: int
     attempt: int = Field(description="Attempts made so far.")
-    max_attempts: int
+    max_attempts: int = Field(description="Failures of the machinery before one is final, since the last retry.")
+    max_runtime: float | None = Field(description="Seconds that attempts since the last retry may run; null for any.")
     progress: ProgressView
     latest: EpochView | None = Field(description="The newest finished epoch.")
-    queue_position: int | None = Field(description="While queued: 1 for the next.")
+    queue_position: int | None = Field(description="While queued: 1 for the next. Between owners, an estimate.")
     error: ErrorView | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     links: LinksView
+
+
+class RetryRequest(View):
+    """How to try a job again."""
+
+    from_: From = Field(
+        default="checkpoint",
+        alias="from",
+        description="Go on from the last checkpoint, or train from the `start`. What was reported after is removed.",
+    )
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class JobList(View):
@@ -275,6 +291,13 @@ class DatasetList(View):
     items: list[DatasetView]
 
 
+class OfferView(View):
+    """What there is for one job."""
+
+    devices: int = Field(description="Together, when nothing else runs.")
+    precisions: list[str] = Field(description="What they compute in, as in `execution.precision` of a spec.")
+
+
 class WorkerView(View):
     """A worker process that has been seen lately."""
 
@@ -284,6 +307,7 @@ class WorkerView(View):
     device: str
     slots: int
     version: str
+    offers: dict[str, OfferView] = Field(description="What a job can have here, by the `device` that its spec says.")
     alive: bool = Field(description="Whether its heartbeat is fresh.")
     started_at: datetime
     heartbeat_at: datetime
@@ -303,6 +327,10 @@ class LayerView(View):
     kind: str
     input_shape: list[int]
     output_shape: list[int]
+    weight_shape: list[int] = Field(
+        description="Whose product `weights` is. Of a convolution: filters, channels, height and width of the kernel; "
+        "empty without weights."
+    )
     weights: int
     biases: int
     multiply_adds: int = Field(description="For one image, forward.")
@@ -321,6 +349,13 @@ class MemoryView(View):
     activations: int = Field(description="What a full batch keeps until the backward pass.")
 
 
+class PointView(View):
+    """The learning rate at a moment."""
+
+    epoch: float = Field(description="Epochs since the start, in fractions.")
+    rate: float
+
+
 class WarningView(View):
     """Something that will run, but hardly as wished."""
 
@@ -336,6 +371,9 @@ class PlanView(View):
     layers: list[LayerView]
     parameters: int
     multiply_adds: int = Field(description="For one image, forward.")
+    step_multiply_adds: int = Field(
+        description="Of a whole batch, forward and back, about: three times its forward pass."
+    )
     activations: int = Field(description="Values of one image that training keeps until the backward pass.")
     memory_bytes: MemoryView
     steps_per_epoch: int
@@ -344,6 +382,11 @@ class PlanView(View):
         description="At each epoch boundary, the start of the first included; of `plateau` without reductions. Of "
         "independent members, those of each."
     )
+    curve: list[PointView] = Field(
+        description="The learning rate as a line through some 200 points: evenly spaced ones, the end of the warm-up, "
+        "peaks, and both sides of each jump, such as the end of a cycle. The same trainings as `learning_rates`."
+    )
+    warmup_epochs: float = Field(description="Length of the warm-up that each training begins with; 0 without.")
     snapshot_epochs: list[int] = Field(description="A snapshot is taken at the end of each. Counted through.")
     warnings: list[WarningView]
 
@@ -388,5 +431,6 @@ class ProblemView(View):
     errors: list[PlaceView] = []
     from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
     to: str | None = Field(default=None, description="409: the status that it cannot take.")
+    allowed: list[Action] | None = Field(default=None, description="409: what may be asked of the job instead.")
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)

@@ -19,7 +19,9 @@ from app.api.schemas import (
     LinksView,
     MemberView,
     MemoryView,
+    OfferView,
     PlanView,
+    PointView,
     ProgressView,
     ScoresView,
     SnapshotView,
@@ -27,10 +29,11 @@ from app.api.schemas import (
     WarningView,
     WorkerView,
 )
-from app.store import ensembles, jobs, metrics
+from app.store import ensembles, metrics, turns
 from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
 from trainer.plan import Plan
+from trainer.schedule import warmup_epochs
 
 
 def job_view(session: Session, job: Job) -> JobView:
@@ -41,7 +44,7 @@ def job_view(session: Session, job: Job) -> JobView:
 def job_views(session: Session, found: Sequence[Job]) -> list[JobView]:
     """Jobs as they are now."""
     newest = metrics.latest(session, [job.id for job in found])
-    positions = jobs.queue_positions(session, found)
+    positions = turns.positions(session, found)
     return [_job(job, newest.get(job.id), positions.get(job.id)) for job in found]
 
 
@@ -161,6 +164,7 @@ def worker_view(worker: Worker, alive: bool) -> WorkerView:
         device=worker.device,
         slots=worker.slots,
         version=worker.version,
+        offers={kind: OfferView.model_validate(offer) for kind, offer in worker.offers.items()},
         alive=alive,
         started_at=worker.started_at,
         heartbeat_at=worker.heartbeat_at,
@@ -174,11 +178,14 @@ def plan_view(plan: Plan) -> PlanView:
         layers=[LayerView.model_validate(asdict(row)) for row in plan.layers],
         parameters=plan.parameters,
         multiply_adds=plan.multiply_adds,
+        step_multiply_adds=plan.step_multiply_adds,
         activations=plan.activations,
         memory_bytes=MemoryView.model_validate(asdict(plan.memory)),
         steps_per_epoch=plan.steps_per_epoch,
         steps=plan.steps,
         learning_rates=list(plan.learning_rates),
+        curve=[PointView.model_validate(asdict(point)) for point in plan.curve],
+        warmup_epochs=warmup_epochs(plan.spec.schedule),
         snapshot_epochs=list(plan.snapshot_epochs),
         warnings=[WarningView.model_validate(asdict(warning)) for warning in plan.warnings],
     )
@@ -191,6 +198,8 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
         name=job.name,
         labels=job.labels,
         dataset=job.spec["dataset"],
+        owner=job.owner,
+        priority=job.priority,
         spec=job.spec,
         spec_sha256=job.spec_sha256,
         status=job.status,
@@ -199,6 +208,7 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
         version=job.version,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
+        max_runtime=job.max_runtime,
         progress=_progress(job),
         latest=epoch_view(newest) if newest else None,
         queue_position=position,

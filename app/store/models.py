@@ -65,6 +65,7 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         list[int]: JSON,
         dict[str, str]: JSON,
+        dict[str, list[str]]: JSON,
     }
 
 
@@ -89,7 +90,8 @@ class Job(Base):
     """What was asked for, what it is now and how far it has come.
 
     `version` rises with every change that a reader can see; `attempt` is the fencing token; `event_count`
-    numbers the job's events.
+    numbers the job's events. Attempts before `first_attempt` do not count any more: the user had the job retried.
+    `max_runtime` is in seconds.
     """
 
     __tablename__ = "jobs"
@@ -103,8 +105,12 @@ class Job(Base):
         CheckConstraint("(status = 'failed') = (failure_class IS NOT NULL)", name="failure_when_failed"),
         Index(
             "ix_jobs_queue",
-            "device",
+            "priority",
+            "owner",
             "id",
+            "device",
+            "devices",
+            "precision",
             postgresql_where=text("status = 'queued'"),
             sqlite_where=text("status = 'queued'"),
         ),
@@ -119,6 +125,10 @@ class Job(Base):
     spec: Mapped[Json]
     spec_sha256: Mapped[str] = mapped_column(String(64))
     device: Mapped[str]
+    devices: Mapped[int] = mapped_column(server_default="1")
+    precision: Mapped[str] = mapped_column(server_default="float32")
+    owner: Mapped[str] = mapped_column(server_default="default")
+    priority: Mapped[int] = mapped_column(server_default="0")
     epochs: Mapped[int]
     steps_per_epoch: Mapped[int]
 
@@ -128,6 +138,8 @@ class Job(Base):
     version: Mapped[int] = mapped_column(default=1)
     attempt: Mapped[int] = mapped_column(default=0)
     max_attempts: Mapped[int]
+    max_runtime: Mapped[float | None]
+    first_attempt: Mapped[int] = mapped_column(server_default="1")
     event_count: Mapped[int] = mapped_column(default=0)
 
     epoch: Mapped[int] = mapped_column(default=0)
@@ -147,7 +159,10 @@ class Job(Base):
 
 
 class Attempt(Base):
-    """One worker's try at a job. Open while `outcome` is NULL; a job has at most one open attempt."""
+    """One worker's try at a job. Open while `outcome` is NULL; a job has at most one open attempt.
+
+    `batch` is the last batch of reports that was stored, counted from 1.
+    """
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -160,6 +175,7 @@ class Attempt(Base):
             postgresql_where=text("outcome IS NULL"),
             sqlite_where=text("outcome IS NULL"),
         ),
+        Index("ix_attempts_ended_at", "ended_at"),
         Index(
             "ix_attempts_lease",
             "lease_expires_at",
@@ -173,6 +189,7 @@ class Attempt(Base):
     worker_id: Mapped[str]
     device: Mapped[str | None]
     first_step: Mapped[int] = mapped_column(BigInteger)
+    batch: Mapped[int] = mapped_column(server_default="0")
     lease_expires_at: Mapped[datetime]
     outcome: Mapped[Outcome | None] = mapped_column(word(Outcome))
     failure_code: Mapped[str | None]
@@ -310,7 +327,7 @@ class Snapshot(Base):
 
 
 class Checkpoint(Base):
-    """Where a job can go on from; the newest and the one before are kept while it is not final."""
+    """Where a job can go on from: the newest and the one before, of a failed or cancelled job the newest."""
 
     __tablename__ = "checkpoints"
 
@@ -361,7 +378,11 @@ class EnsembleMember(Base):
 
 
 class Worker(Base):
-    """A worker process that has been seen; gone when its heartbeat is old."""
+    """A worker process that has been seen; gone when its heartbeat is old.
+
+    `devices` counts its GPUs, or the CPU cores that it may use; `precisions` are those that each kind of device that it
+    trains on computes in, by the names of a spec.
+    """
 
     __tablename__ = "workers"
 
@@ -371,6 +392,7 @@ class Worker(Base):
     device: Mapped[str]
     slots: Mapped[int]
     version: Mapped[str]
+    offers: Mapped[Json] = mapped_column(server_default="{}")
     started_at: Mapped[datetime] = mapped_column(server_default=now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=now())
 

@@ -1,22 +1,45 @@
 """Worker processes that have been seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from app.store.clock import ago, now
 from app.store.models import Worker
+from trainer.offer import Offer
 
 ALIVE_SECONDS = 15.0
 FORGOTTEN_SECONDS = 24 * 3600.0
 
 
-def beat(session: Session, *, id: str, host: str, pid: int, device: str, slots: int, version: str) -> None:
+def beat(
+    session: Session,
+    *,
+    id: str,
+    host: str,
+    pid: int,
+    device: str,
+    slots: int,
+    version: str,
+    offers: Mapping[str, Offer],
+) -> None:
     """Say that a worker lives; rows of those not seen for a day are removed."""
     known = session.execute(update(Worker).where(Worker.id == id).values(heartbeat_at=now()))
     if known.rowcount == 0:  # type: ignore[attr-defined]
-        session.add(Worker(id=id, host=host, pid=pid, device=device, slots=slots, version=version))
+        session.add(
+            Worker(
+                id=id,
+                host=host,
+                pid=pid,
+                device=device,
+                slots=slots,
+                version=version,
+                offers={kind: offer.document() for kind, offer in offers.items()},
+            )
+        )
     session.execute(delete(Worker).where(Worker.heartbeat_at < ago(FORGOTTEN_SECONDS)))
 
 
@@ -29,6 +52,13 @@ def all_of_them(session: Session) -> Sequence[tuple[Worker, bool]]:
     """Every worker that has been seen lately, the oldest first, and whether it is alive."""
     rows = session.execute(select(Worker, is_alive()).order_by(Worker.id))
     return [(worker, bool(alive)) for worker, alive in rows]
+
+
+def offer(session: Session, device: str) -> Offer | None:
+    """What a spec that says `device` can have of the live workers, each thing from one of them; None without any."""
+    found = session.scalars(select(Worker).where(is_alive()))
+    offers = [Offer.of(worker.offers[device]) for worker in found if device in worker.offers]
+    return reduce(or_, offers) if offers else None
 
 
 def is_alive() -> ColumnElement[bool]:

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy.orm import Session
 
-from app.store import attempts
-from app.store.attempts import Failure, Progress
+from app.store import attempts, workers
+from app.store.reports import Failure, Progress
 from app.store.states import FailureClass, Phase
 from tests.api.conftest import Api, Finished
 from tests.servers import await_true
 from tests.specs import document, spec
+from trainer.offer import Offer
 
 
 def count(api: Api) -> int:
@@ -106,6 +108,7 @@ def test_validating_stores_nothing_and_tells_the_plan(api: Api) -> None:
         "kind": "Convolution",
         "input_shape": [1, 28, 28],
         "output_shape": [8, 28, 28],
+        "weight_shape": [8, 1, 3, 3],
         "weights": 72,
         "biases": 8,
         "multiply_adds": 72 * 28 * 28,
@@ -117,6 +120,11 @@ def test_validating_stores_nothing_and_tells_the_plan(api: Api) -> None:
     assert plan["parameters"] == sum(layer["weights"] + layer["biases"] for layer in plan["layers"])
     assert (plan["steps_per_epoch"], plan["steps"], plan["snapshot_epochs"]) == (32, 128, [2, 4])
     assert len(plan["learning_rates"]) == 5
+    assert plan["step_multiply_adds"] == 3 * 128 * plan["multiply_adds"]
+    assert plan["warmup_epochs"] == 0
+    rates = {point["epoch"]: point["rate"] for point in plan["curve"]}
+    assert (rates[0], rates[1], rates[2]) == (0.05, 0.025, 0.05)
+    assert plan["curve"][-1]["epoch"] == pytest.approx(4)
     assert plan["spec"]["batch_size"] == 128
     assert count(api) == 0
 
@@ -125,6 +133,79 @@ def test_validating_warns(api: Api) -> None:
     answer = api.http.post("/v1/jobs:validate", json=document(ensemble={"kind": "none"}))
 
     assert [warning["code"] for warning in answer.json()["warnings"]] == ["unused_snapshots"]
+
+
+def worker(api: Api, id: str, *, devices: int = 1, **precisions: list[str]) -> None:
+    """A live one, on its GPUs where it has any."""
+    offers = {kind: Offer(devices, frozenset(names)) for kind, names in precisions.items()}
+    device = "cuda" if "cuda" in offers else "cpu"
+    offers["auto"] = offers[device]
+
+    def act(session: Session) -> None:
+        workers.beat(session, id=id, host="h", pid=1, device=device, slots=1, version="1", offers=offers)
+
+    api.shop.act(act)
+
+
+HALF = {"precision": "bfloat16"}
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs:validate"])
+def test_a_precision_that_no_live_worker_has_is_refused_with_reason_and_remedy(api: Api, path: str) -> None:
+    worker(api, "work_1", cpu=["float32"])
+    worker(api, "work_2", cpu=["float16", "float32"])
+
+    answer = api.http.post(path, json=document(device="cpu", execution=HALF))
+
+    assert answer.status_code == 422
+    (place,) = answer.json()["errors"]
+    assert (place["pointer"], place["code"]) == ("/execution/precision", "precision_unavailable")
+    assert "No CPU here has fast arithmetic in bfloat16" in place["detail"]
+    assert "use float16 or float32, or train on a device that has bfloat16" in place["detail"]
+    assert count(api) == 0
+
+
+def test_more_devices_than_any_live_worker_has_are_refused(api: Api) -> None:
+    before = api.submit(devices=4)
+    worker(api, "work_1", devices=2, cpu=["float32"])
+
+    answer = api.submit(devices=4)
+
+    assert (before.status_code, answer.status_code) == (201, 422)
+    (place,) = answer.json()["errors"]
+    assert (place["pointer"], place["code"]) == ("/devices", "too_many_devices")
+    assert place["detail"] == "This asks for 4 devices, and at most 2 can be had here; use fewer."
+
+
+def test_a_precision_that_one_live_worker_has_is_accepted(api: Api) -> None:
+    worker(api, "work_1", cpu=["float32"])
+    worker(api, "work_2", cpu=["float32"], cuda=["bfloat16", "float32"])
+
+    accepted = [api.submit(device=device, execution=HALF).status_code for device in ("auto", "cuda", "cpu")]
+
+    assert accepted == [201, 201, 422]
+
+
+def test_a_precision_is_accepted_with_a_warning_while_no_worker_of_the_kind_lives(api: Api) -> None:
+    worker(api, "work_1", cpu=["float32"])
+    asked = document(device="cuda", execution=HALF)
+
+    plan = api.http.post("/v1/jobs:validate", json=asked)
+
+    assert [warning["code"] for warning in plan.json()["warnings"]] == ["unknown_support"]
+    assert api.http.post("/v1/jobs", json=asked).status_code == 201
+
+
+def test_a_repeated_submit_gets_its_job_though_the_workers_have_changed(api: Api) -> None:
+    key = {"Idempotency-Key": "once"}
+    first = api.submit(headers=key, execution=HALF)
+    worker(api, "work_1", cpu=["float32"])
+
+    again = api.submit(headers=key, execution=HALF)
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json()["id"] == first.json()["id"]
+    assert api.submit(execution=HALF).status_code == 422
 
 
 def test_jobs_are_listed_in_pages(api: Api) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.store import attempts, logs
-from app.store.attempts import Claim
+from app.store.claims import Claim
 from tests.api.conftest import Api
 from tests.api.test_events import STREAM, frames
 

@@ -17,6 +17,7 @@ from tests import servers
 from tests.api.conftest import Api, Finished
 from tests.servers import Valkey
 from tests.specs import document
+from trainer.offer import Offer
 
 # What fits the schema may still be refused: one field makes demands of another, and an id may name nothing.
 UNTRUE_HERE = [positive_data_acceptance]
@@ -33,12 +34,22 @@ def test_data_sets_are_listed(api: Api) -> None:
 
 def test_workers_are_listed(api: Api) -> None:
     def beat(session: Any) -> None:
-        workers.beat(session, id="work_1", host="box", pid=7, device="cpu", slots=2, version="1")
+        workers.beat(
+            session,
+            id="work_1",
+            host="box",
+            pid=7,
+            device="cpu",
+            slots=2,
+            version="1",
+            offers={"cpu": Offer(8, frozenset({"bfloat16", "float32"}))},
+        )
 
     api.shop.act(beat)
 
     (found,) = api.http.get("/v1/workers").json()["items"]
     assert (found["id"], found["host"], found["slots"], found["alive"]) == ("work_1", "box", 2, True)
+    assert found["offers"] == {"cpu": {"devices": 8, "precisions": ["bfloat16", "float32"]}}
 
 
 def test_the_front_page_leads_to_the_documentation(api: Api) -> None:

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import forest, techniques, trials
-from benchmarks.techniques import Plan, compare, full, quick
+from benchmarks import forest, page, techniques, trials
+from benchmarks.comparison import Plan, compare
+from benchmarks.techniques import full, quick
 from benchmarks.trials import Book, Outcome, Trial, labelled, measure
 from benchmarks.variants import BASELINE, Variant, variants
 from trainer import data
@@ -32,9 +33,9 @@ def test_every_variant_is_a_valid_spec_at_every_number_of_labels(plan: Callable[
 
 
 def test_every_variant_has_a_name_and_a_spec_of_its_own_and_is_compared_with_one_that_there_is() -> None:
-    found = variants(24)
+    found = variants(20)
     names = [one.name for one in found]
-    specs = {one.spec(4000, 24, 1).sha256 for one in found}
+    specs = {one.spec(4000, 20, 1).sha256 for one in found}
 
     assert len(set(names)) == len(specs) == len(found)
     assert {one.against for one in found} - {None} <= set(names)
@@ -103,6 +104,32 @@ def test_differences_are_of_the_seeds_that_both_are_done_with(tmp_path: Path) ->
     assert dropout.likelihood_difference.effect == "nil"
 
 
+def test_results_are_put_where_the_page_keeps_a_place_for_them_and_nothing_else_changes(tmp_path: Path) -> None:
+    book = Book(tmp_path / "techniques.json")
+    errors = {(BASELINE, 1): 0.2, (BASELINE, 2): 0.3, ("dropout", 1): 0.1, ("dropout", 2): 0.3}
+    for trial in PLAN.trials():
+        book.add(trial, Outcome(errors[trial.variant, trial.seed], 1.0, diverged=False, seconds=1.0))
+    begin, end = "<!-- results of network: begin -->\n", "<!-- results of network: end -->\n"
+    others = "".join(
+        f"<!-- results of {name}: begin -->\n<!-- results of {name}: end -->\n" for name in ("baseline", "all")
+    )
+    parts = page.parts(PLAN, compare(PLAN, book))
+
+    once = page.fill(f"before\n{begin}old\n{end}after\n{others}", parts)
+
+    assert once.startswith(f"before\n{begin}{parts['network']}{end}after\n")
+    assert "| dropout | 100 | baseline | 20.00 ± 14.14 | -5.00 (-68.53 to +58.53) | nil |" in once
+    assert page.fill(once, parts) == once
+    with pytest.raises(ValueError, match="no place for the results of baseline"):
+        page.fill("", {BASELINE: ""})
+
+
+def test_the_documentation_keeps_a_place_for_the_results_of_each_group() -> None:
+    kept = page.places(Path("docs/techniques.md").read_text())
+
+    assert sorted(kept) == sorted({one.group for one in variants(20)} | {page.ALL})
+
+
 def test_a_training_is_measured_by_its_ensemble_where_it_has_one() -> None:
     cycles = {"schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 2}}
     network = {"network": {"kind": "mlp", "hidden": [16]}}
@@ -131,6 +158,22 @@ def test_a_training_that_diverges_counts_as_guessing() -> None:
 
 def test_a_stopped_training_has_no_outcome() -> None:
     assert measure(Trial("x", 100, 1, BOTH[1].spec(100, 1, 1)), stop=lambda: True) is None
+
+
+def test_the_figure_has_panels_of_errors_and_of_likelihoods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Book(tmp_path / "techniques.json")
+    for trial in PLAN.trials():
+        book.add(trial, DONE)
+    monkeypatch.setattr(techniques, "full", lambda: PLAN)
+
+    techniques.main(["--out", str(tmp_path)])
+
+    figure = ElementTree.parse(tmp_path / "techniques.svg")
+    titles = [text.text for text in figure.iterfind("{*}text") if "font-weight" in text.attrib]
+    assert titles == [
+        "100 labels: difference of error, points",
+        "100 labels: difference of negative log-likelihood, 0.01 nats",
+    ]
 
 
 def test_the_figure_shows_each_difference_on_its_side_of_zero() -> None:

@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from app.client import Client
 from tests.cli.conftest import Run, Up
+from tests.servers import await_true
 from tests.specs import document
 from trainer import snapshot
+from trainer.filters import draw, first
 
 SpecFile = Callable[..., Path]
 
@@ -72,6 +76,39 @@ def test_watch_of_a_cancelled_job_exits_with_4(annealer: Run, client: Client) ->
     assert watched.returncode == 4
 
 
+def test_pause_resume_and_retry_take_a_job_through_its_life(annealer: Run, client: Client) -> None:
+    job = client.submit(document(epochs=9000), owner="me")
+
+    said = [annealer("pause", job.id).stdout.strip(), annealer("pause", job.id).stdout.strip()]
+    await_true(lambda: client.job(job.id).status == "paused", 30)
+    said += [annealer(command, job.id).stdout.strip() for command in ("pause", "resume")]
+    annealer("cancel", job.id)
+    await_true(lambda: client.job(job.id).status == "cancelled", 30)
+    retried = json.loads(annealer("retry", job.id, "--from", "start", "--json").stdout)
+    client.cancel(job.id)
+
+    assert set(said[:2]) <= {"pausing", "paused"}
+    assert said[2:] == ["paused", "queued"]
+    assert (retried["status"], retried["owner"]) == ("queued", "me")
+    assert "owner       me" in annealer("show", job.id).stdout
+
+
+def test_a_retry_from_elsewhere_is_bad_input(annealer: Run, job_id: str) -> None:
+    done = annealer("retry", job_id, "--from", "here")
+
+    assert done.returncode == 2
+    assert "'checkpoint', 'start'" in done.stderr
+
+
+def test_what_is_not_allowed_tells_what_is(annealer: Run, job_id: str) -> None:
+    done = annealer("retry", job_id)
+
+    assert (done.returncode, done.stderr.strip()) == (
+        6,
+        f"Job {job_id} is succeeded and cannot become retried. Allowed now: delete.",
+    )
+
+
 def test_show_and_list_and_watch_speak_of_the_job(annealer: Run, job_id: str) -> None:
     shown, listed, watched = annealer("show", job_id), annealer("list", "--name", "shown"), annealer("watch", job_id)
 
@@ -129,6 +166,32 @@ def test_snapshots_are_downloaded(annealer: Run, job_id: str, tmp_path: Path, cl
     assert provenance["scores"]["accuracy"] == client.snapshots(job_id)[1].scores.accuracy
 
 
+def test_the_filters_of_a_snapshot_or_its_file_are_drawn(annealer: Run, client: Client, tmp_path: Path) -> None:
+    network = {"kind": "convnet", "channels": [5], "kernel_size": 3}
+    job = client.submit(document(network=network, epochs=2))
+    list(client.watch(job.id))
+    taken = client.snapshots(job.id)[-1]
+    client.download(taken, tmp_path / "weights")
+
+    by_id = annealer("filters", taken.id, "-o", tmp_path / "one.png", "--zoom", "2")
+    by_file = annealer("filters", tmp_path / "weights", "-o", tmp_path / "two.png", "--zoom", "2", url="http://[::1]:9")
+
+    assert "one.png: 5 filters of 1 × 3 × 3 weights." in by_id.stdout
+    assert by_file.returncode == 0, by_file.stderr
+    pixels = np.asarray(Image.open(tmp_path / "one.png"))
+    assert np.array_equal(pixels, draw(first(tmp_path / "weights"), zoom=2))
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_filters_of_what_is_no_snapshot_are_refused(annealer: Run, spec_file: SpecFile) -> None:
+    other, unknown = annealer("filters", spec_file()), annealer("filters", "snap_unknown")
+
+    assert other.returncode == 2
+    assert "is not a snapshot" in other.stderr
+    assert unknown.returncode == 6
+    assert "Traceback" not in unknown.stderr
+
+
 def test_validate_shows_spec_layers_and_curve(annealer: Run, spec_file: SpecFile) -> None:
     done = annealer("validate", spec_file())
 
@@ -137,9 +200,51 @@ def test_validate_shows_spec_layers_and_curve(annealer: Run, spec_file: SpecFile
     assert "hidden1" in done.stdout
     assert "12,544" in done.stdout
     assert "MiB in a training step: weights 0.0, gradients 0.0, optimizer 0.0, activations 0.4." in done.stdout
-    assert "▲ 2 snapshots" in done.stdout
-    curve = [line for line in done.stdout.splitlines() if "█" in line]
-    assert len(curve) == 6
+    assert "16 × 784 = 12,544" in done.stdout
+    assert f"12,704 multiply-adds an image, about {3 * 128 * 12704:,} a step;" in done.stdout
+
+
+def drawn(output: str) -> tuple[list[str], str, str]:
+    """The lines of the curve from the top, what stands below it, and the caption; without the margin."""
+    lines = [line[10:] for line in output.splitlines()]
+    caption = next(index for index, line in enumerate(lines) if line.startswith("learning rate over"))
+    return lines[caption - 8 : caption - 2], lines[caption - 1], lines[caption]
+
+
+def test_validate_draws_cycles_with_a_mark_at_the_end_of_each(annealer: Run, spec_file: SpecFile) -> None:
+    curve, marks, caption = drawn(annealer("validate", spec_file()).stdout)
+
+    assert caption == "learning rate over 4 epochs; ▲ 2 snapshots"
+    assert [column for column, mark in enumerate(marks) if mark != " "] == [35, 71]
+    assert (curve[0][0], curve[0][36], curve[-1][35], curve[-1][71]) == ("█", "█", " ", " ")
+
+
+def test_validate_draws_a_peak_and_a_warm_up_inside_an_epoch(annealer: Run, spec_file: SpecFile) -> None:
+    schedule = {
+        "kind": "triangular",
+        "learning_rate": 0.01,
+        "maximum": 0.1,
+        "half": 0.25,
+        "warmup": {"epochs": 0.5},
+    }
+
+    curve, marks, caption = drawn(
+        annealer("validate", spec_file(schedule=schedule, epochs=1, ensemble={"kind": "none"})).stdout
+    )
+
+    assert caption == "learning rate over 1 epochs; ▲ 1 snapshots; · warm-up of 0.5 epochs"
+    assert marks == "·" * 36 + " " * 35 + "▲"
+    assert [column for column, block in enumerate(curve[0]) if block == "█"] == [53, 54]
+
+
+def test_validate_marks_the_warm_up_of_each_training(annealer: Run, spec_file: SpecFile) -> None:
+    schedule = {"kind": "constant", "learning_rate": 0.05, "warmup": {"epochs": 1}}
+    pruning = {"kind": "lottery_ticket", "rounds": 1}
+
+    done = annealer("validate", spec_file(schedule=schedule, pruning=pruning, ensemble={"kind": "none"}))
+
+    _, marks, _ = drawn(done.stdout)
+    assert marks == ("·" * 18 + " " * 17 + "▲") * 2
 
 
 def test_validate_tells_mistakes_with_lines(annealer: Run, spec_file: SpecFile) -> None:
@@ -248,7 +353,21 @@ def test_a_server_that_is_away_exits_with_5_and_the_remedy(annealer: Run) -> Non
 def test_help_lists_the_commands_and_exit_codes(annealer: Run) -> None:
     done = annealer("--help")
 
-    for word in ("up", "demo", "validate", "submit", "watch", "cancel", "delete", "metrics", "snapshots", "Exit codes"):
+    for word in (
+        "up",
+        "demo",
+        "validate",
+        "submit",
+        "watch",
+        "cancel",
+        "pause",
+        "resume",
+        "retry",
+        "delete",
+        "metrics",
+        "snapshots",
+        "Exit codes",
+    ):
         assert word in done.stdout
 
 

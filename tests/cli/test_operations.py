@@ -97,7 +97,7 @@ def test_doctor_warns_of_no_worker_and_of_one_of_another_version(sqlite_url: str
     (none,) = (found for found in doctor.examine(place) if found.check == "workers")
     engine = engines.create(sqlite_url)
     with write(engine) as session:
-        workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=2, version="0.0.1")
+        workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=2, version="0.0.1", offers={})
     engine.dispose()
     some = [found for found in doctor.examine(place) if found.check == "workers"]
 

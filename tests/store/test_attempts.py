@@ -5,16 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
-from app.store import attempts, blobs, ensembles, events, jobs, metrics, snapshots, sweep
-from app.store.attempts import CheckpointRef, Claim, Failure, NewEnsemble, NewSnapshot, Progress
+from app.store import attempts, blobs, claims, ensembles, events, jobs, metrics, snapshots, sweep, wishes
+from app.store.checkpoints import CheckpointRef
+from app.store.claims import Claim
+from app.store.clock import ago
 from app.store.engine import retry
+from app.store.ensembles import NewEnsemble
 from app.store.errors import BlobDamaged, Fenced
-from app.store.models import Attempt, Checkpoint
+from app.store.models import Attempt, BlobChunk, Checkpoint
+from app.store.reports import Changes, Failure, Progress
+from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
-from tests.shop import Shop
+from tests.shop import ANY, ONE, ONE_CPU, ONE_FREE, Shop
 from trainer.events import Scores, VoteScores
+from trainer.offer import Offer
 
 SCORES = Scores(0.9, 0.1, 0.3)
 VOTES = VoteScores(0.7, 0.3)
@@ -88,7 +94,31 @@ def test_only_jobs_for_the_workers_devices_are_claimed(shop: Shop) -> None:
 
     assert again(shop).job_id == wanted.id
     assert shop.claim() is None
-    assert shop.claim(devices=("cuda",)) is not None
+    assert shop.claim(offers={"cuda": ONE}) is not None
+
+
+def test_a_job_of_several_devices_is_for_workers_that_have_as_many(shop: Shop) -> None:
+    large, small = shop.submit(devices=3), shop.submit()
+
+    assert again(shop).job_id == small.id
+    assert shop.claim(offers={"auto": Offer(2, ANY)}) is None
+    claim = shop.claim(offers={"auto": Offer(4, ANY)}, free=3)
+    assert claim is not None
+    assert claim.job_id == large.id
+
+
+def test_a_job_in_half_precision_is_for_workers_that_compute_in_it(shop: Shop) -> None:
+    half = shop.submit(execution={"precision": "bfloat16"})
+
+    assert shop.claim(offers={"auto": Offer(1, frozenset({"float32"}))}) is None
+    assert again(shop).job_id == half.id
+
+
+def test_nobody_goes_before_a_job_that_waits_for_devices(shop: Shop) -> None:
+    large, small = shop.submit(devices=3), shop.submit()
+
+    assert shop.claim(offers={"auto": Offer(4, ANY)}, free=2) is None
+    assert [shop.job(job.id).attempt for job in (large, small)] == [0, 0]
 
 
 def test_many_workers_never_claim_the_same_job(shop: Shop) -> None:
@@ -97,8 +127,14 @@ def test_many_workers_never_claim_the_same_job(shop: Shop) -> None:
     claimed: list[str] = []
 
     def work() -> None:
-        options: dict[str, Any] = {"worker_id": "w", "devices": ("auto",), "device": "cpu", "lease_seconds": 60}
-        while claim := retry(shop.engine, lambda session: attempts.claim(session, **options)):
+        options: dict[str, Any] = {
+            "worker_id": "w",
+            "offers": ONE_CPU,
+            "free": ONE_FREE,
+            "device": "cpu",
+            "lease_seconds": 60,
+        }
+        while claim := retry(shop.engine, lambda session: claims.claim(session, **options)):
             claimed.append(claim.job_id)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -261,7 +297,7 @@ def test_an_attempt_can_only_be_lost_once(shop: Shop) -> None:
 
 def test_a_lost_job_that_was_to_be_cancelled_is_cancelled(shop: Shop) -> None:
     claim = shop.claimed(lease=-1)
-    shop.act(jobs.request_cancel, claim.job_id)
+    shop.act(wishes.cancel, claim.job_id)
 
     shop.act(sweep.rescue)
 
@@ -337,7 +373,7 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(shop: Shop, blob: Any) 
     assert claim.checkpoint is not None
     assert claim.checkpoint.step == 20
 
-    shop.act(attempts.reject_checkpoint, claim.job_id, claim.attempt, 20)
+    shop.act(attempts.reject_checkpoint, claim.job_id, claim.attempt, claim.checkpoint)
 
     claim = again(shop)
     assert claim.checkpoint is not None
@@ -370,3 +406,105 @@ def test_deleting_a_job_leaves_blobs_that_another_one_has(shop: Shop, blob: Any)
     assert b"".join(blobs.stream(shop.engine, shared)) == b"shared"
     with shop.look() as session, pytest.raises(BlobDamaged, match="not stored"):
         blobs.size(session, own)
+
+
+def test_a_batch_that_comes_again_renews_the_lease_and_changes_nothing(shop: Shop, blob: Any) -> None:
+    claim = shop.claimed(lease=-1)
+    changes = Changes(
+        series={"loss": ([1], [0.5])},
+        snapshots=[taken(1, blob("weights"))],
+        ensemble=NewEnsemble("swa", [(1, 1.0)], SCORES, SCORES, SCORES, VOTES, averaged=5),
+        events=[("snapshot_taken", "Snapshot 1.", {})],
+    )
+    record = (attempts.record, claim.job_id, claim.attempt, 60.0, changes, 1)
+    assert shop.act(*record) is Wanted.RUN
+    version = shop.job(claim.job_id).version
+    with shop.look() as session:
+        first = ensembles.of_job(session, claim.job_id)
+    shop.act(lambda session: session.execute(update(Attempt).values(lease_expires_at=ago(1))))
+
+    assert shop.act(*record) is Wanted.RUN
+
+    assert shop.job(claim.job_id).version == version
+    assert kinds(shop, claim.job_id).count("snapshot_taken") == 1
+    assert shop.act(sweep.rescue) == []
+    with shop.look() as session:
+        again = ensembles.of_job(session, claim.job_id)
+    assert first is not None
+    assert again is not None
+    assert again.id == first.id
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ({"is_done": True}, Outcome.SUCCEEDED),
+        ({"failure": failure()}, Outcome.CRASHED),
+        ({"failure": Failure(FailureClass.USER, "data_invalid", "It went wrong.")}, Outcome.FAILED),
+        ({}, Outcome.RELEASED),
+    ],
+)
+def test_a_worker_whose_end_was_stored_unheard_finds_it_to_be_its_own(
+    shop: Shop, options: dict[str, Any], outcome: Outcome
+) -> None:
+    claim = shop.claimed()
+    assert shop.act(attempts.ended, claim.job_id, claim.attempt) is None
+
+    assert shop.act(lambda session: attempts.finish(session, claim.job_id, claim.attempt, **options)) is outcome
+
+    assert shop.act(attempts.ended, claim.job_id, claim.attempt) is outcome
+
+
+def test_an_end_that_the_sweep_has_put_is_not_the_workers_own(shop: Shop) -> None:
+    claim = shop.claimed(lease=-1)
+    shop.act(sweep.rescue)
+
+    with pytest.raises(Fenced):
+        shop.act(attempts.ended, claim.job_id, claim.attempt)
+    with pytest.raises(Fenced):
+        shop.act(attempts.finish, claim.job_id, claim.attempt)
+
+
+def test_a_damaged_snapshot_is_taken_again_from_the_checkpoint_before_it(shop: Shop, blob: Any) -> None:
+    claim = shop.claimed()
+    shop.record(
+        claim,
+        snapshots=[taken(1, blob("one")), taken(2, blob("two"))],
+        checkpoints=[CheckpointRef(30, 3, blob("30")), CheckpointRef(40, 4, blob("40"))],
+    )
+    shop.act(attempts.release, claim.job_id, claim.attempt)
+    claim = again(shop)
+    second = claim.snapshots[1]
+    assert (second.number, second.step) == (2, 40)
+
+    shop.act(attempts.reject_snapshot, claim.job_id, claim.attempt, second)
+
+    claim = again(shop)
+    assert claim.checkpoint == CheckpointRef(30, 3, blob("30"))
+    assert [snapshot.number for snapshot in claim.snapshots] == [1]
+    with shop.look() as session:
+        told = [event.message for event in events.after(session, claim.job_id, 0, 100)]
+    assert "Snapshot 2, of step 40, is damaged and will be taken again. The job will go on from step 30." in told
+
+
+def test_a_damaged_snapshot_that_all_checkpoints_need_takes_the_job_back_to_its_start(shop: Shop, blob: Any) -> None:
+    claim = shop.claimed()
+    shop.record(claim, snapshots=[taken(1, blob("one"))], checkpoints=[CheckpointRef(20, 2, blob("20"))])
+    shop.record(claim, checkpoints=[CheckpointRef(30, 3, blob("30"))])
+    shop.act(attempts.release, claim.job_id, claim.attempt)
+    claim = again(shop)
+
+    shop.act(attempts.reject_snapshot, claim.job_id, claim.attempt, claim.snapshots[0])
+
+    claim = again(shop)
+    assert (claim.checkpoint, claim.snapshots) == (None, ())
+
+
+def test_what_was_damaged_is_stored_anew(shop: Shop, blob: Any) -> None:
+    sha256 = blob("weights")
+    shop.act(lambda session: session.execute(update(BlobChunk).values(data=b"damaged")))
+
+    shop.act(blobs.empty, sha256)
+
+    assert blob("weights") == sha256
+    assert b"".join(blobs.stream(shop.engine, sha256)) == b"weights"

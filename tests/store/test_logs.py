@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from app.store import attempts, jobs, logs
-from app.store.attempts import Claim
+from app.store.claims import Claim
 from app.store.errors import Fenced
 from app.store.logs import CHUNK_BYTES, FEWEST_BYTES, Extent, whole_characters
 from app.store.models import LogChunk

@@ -10,9 +10,10 @@ from sqlalchemy import func, select, update
 
 from app.settings import KeepSettings
 from app.store import attempts, blobs, events, jobs, logs, metrics, retention
-from app.store.attempts import Claim, Failure
+from app.store.claims import Claim
 from app.store.engine import write
 from app.store.models import Blob, Checkpoint, Job, LogChunk, SeriesBlock
+from app.store.reports import Failure
 from app.store.retention import Leftover, Limit
 from app.store.states import FailureClass
 from tests.shop import Shop

@@ -1,16 +1,34 @@
 """Workers that have been seen."""
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app.store import workers
 from tests.shop import Shop
+from trainer.offer import Offer
+
+OLD = "2020-01-01T00:00:00.000Z"
 
 
-def beat(shop: Shop, id: str) -> None:
-    def act(session: object) -> None:
-        workers.beat(session, id=id, host="h", pid=1, device="cpu", slots=1, version="1")  # type: ignore[arg-type]
+def beat(shop: Shop, id: str, **offers: Offer) -> None:
+    def act(session: Session) -> None:
+        workers.beat(session, id=id, host="h", pid=1, device="cpu", slots=1, version="1", offers=offers)
 
     shop.act(act)
+
+
+def has(devices: int, *precisions: str) -> Offer:
+    return Offer(devices, frozenset(precisions))
+
+
+def end(shop: Shop, id: str) -> None:
+    """It is not heard of any more."""
+    shop.act(lambda session: session.execute(text(f"UPDATE workers SET heartbeat_at = '{OLD}' WHERE id = '{id}'")))
+
+
+def known(shop: Shop, device: str) -> Offer | None:
+    with shop.look() as session:
+        return workers.offer(session, device)
 
 
 def seen(shop: Shop) -> list[tuple[str, bool]]:
@@ -22,10 +40,9 @@ def test_a_worker_is_alive_while_it_beats(shop: Shop) -> None:
     beat(shop, "work_1")
     beat(shop, "work_1")
     beat(shop, "work_2")
-    old = "2020-01-01T00:00:00.000Z"
 
     assert seen(shop) == [("work_1", True), ("work_2", True)]
-    shop.act(lambda session: session.execute(text(f"UPDATE workers SET heartbeat_at = '{old}' WHERE id = 'work_1'")))
+    end(shop, "work_1")
     assert seen(shop) == [("work_1", False), ("work_2", True)]
 
 
@@ -35,3 +52,21 @@ def test_a_worker_that_says_goodbye_is_forgotten(shop: Shop) -> None:
     shop.act(workers.forget, "work_1")
 
     assert seen(shop) == []
+
+
+def test_offers_are_those_of_the_live_workers_all_together(shop: Shop) -> None:
+    assert known(shop, "cpu") is None
+
+    beat(shop, "work_1", cpu=has(4, "float32"), auto=has(4, "float32"))
+    beat(shop, "work_2", cpu=has(2, "bfloat16", "float32"), auto=has(2, "bfloat16", "float32"))
+
+    assert known(shop, "cpu") == known(shop, "auto") == has(4, "float32", "bfloat16")
+    assert known(shop, "cuda") is None
+    end(shop, "work_2")
+    assert known(shop, "cpu") == has(4, "float32")
+
+
+def test_a_worker_that_offers_nothing_is_not_counted(shop: Shop) -> None:
+    beat(shop, "work_1")
+
+    assert known(shop, "cpu") is None

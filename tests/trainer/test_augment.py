@@ -21,6 +21,7 @@ from trainer.augment import (
     pca_lighting,
     random_crop,
 )
+from trainer.batches import Batches
 from trainer.randomness import generator
 from trainer.spec import ColorJitter
 
@@ -334,3 +335,35 @@ def test_no_change_waits_for_the_gpu() -> None:
     assert changed.shape == batch.shape
     assert changed.isfinite().all()
     assert torch.equal(targets, changing(batch, labels, 1)[1])
+
+
+def test_batches_and_what_augmentation_makes_of_them_are_the_same_bits_with_any_number_of_threads() -> None:
+    # Large enough that torch divides the work among its threads.
+    many = dataset(train=300, shape=(3, 32, 32)).train
+    changes = spec(
+        augmentation=[
+            {"kind": "random_crop", "padding": 4},
+            {"kind": "horizontal_flip"},
+            {"kind": "color_jitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+            {"kind": "pca_lighting"},
+            {"kind": "cutout", "size": 8},
+            {"kind": "mixup"},
+        ]
+    ).augmentation
+    device, threads = torch.device("cpu"), torch.get_num_threads()
+    found = set()
+    try:
+        for count in (1, 2, 4):
+            torch.set_num_threads(count)
+            augment = Augment(changes, many.images, 4, device, 0)
+            made = [
+                augment(images, labels, step)
+                for step, (images, labels) in enumerate(
+                    Batches(many, 128, device, 0, drop_last=False).epoch(1), start=1
+                )
+            ]
+            found.add(b"".join(images.numpy().tobytes() + targets.numpy().tobytes() for images, targets in made))
+    finally:
+        torch.set_num_threads(threads)
+
+    assert len(found) == 1

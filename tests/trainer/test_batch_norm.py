@@ -59,6 +59,49 @@ def test_epsilon_and_momentum_are_those_of_the_spec() -> None:
     assert torch.allclose(norm.running_mean, 0.25 * mean, atol=1e-6)
 
 
+def test_forward_backward_and_running_averages_are_those_worked_out_in_float64() -> None:
+    norm = network(spec(network=NORMALIZED | {"channels": [3]})).get_submodule("norm1")
+    draws = torch.Generator().manual_seed(1)
+    x, dy = (torch.randn(6, 3, 4, 5, generator=draws, dtype=torch.float64) * 2 + 0.5 for _ in range(2))
+    gamma, beta = (torch.randn(3, generator=draws, dtype=torch.float64) for _ in range(2))
+    with torch.no_grad():
+        norm.weight.copy_(gamma)
+        norm.bias.copy_(beta)
+    units = x.float().requires_grad_(True)
+
+    out = norm(units)
+    out.backward(dy.float())
+
+    over = (0, 2, 3)
+    scale = (x.var(over, correction=0, keepdim=True) + 1e-3).rsqrt()
+    x_hat = (x - x.mean(over, keepdim=True)) * scale
+    g = gamma.view(1, -1, 1, 1)
+    # Ioffe and Szegedy 2015, with the terms of mean and variance put together.
+    dx = g * scale * (dy - dy.mean(over, keepdim=True) - x_hat * (dy * x_hat).mean(over, keepdim=True))
+    assert units.grad is not None
+    torch.testing.assert_close(out.double(), g * x_hat + beta.view(1, -1, 1, 1), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(units.grad.double(), dx, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(norm.weight.grad.double(), (dy * x_hat).sum(over), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(norm.bias.grad.double(), dy.sum(over), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(norm.running_mean.double(), 0.25 * x.mean(over), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(norm.running_var.double(), 0.75 + 0.25 * x.var(over), rtol=1e-6, atol=1e-6)
+
+
+def test_running_averages_forget_by_the_momentum() -> None:
+    norm = network(spec(network=NORMALIZED)).get_submodule("norm1")
+    draws = torch.Generator().manual_seed(2)
+    mean, variance = torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
+
+    for _ in range(5):
+        units = torch.randn(8, 4, 3, 3, generator=draws) * 3 + 1
+        norm(units)
+        mean = 0.75 * mean + 0.25 * units.double().mean((0, 2, 3))
+        variance = 0.75 * variance + 0.25 * units.double().var((0, 2, 3))
+
+    torch.testing.assert_close(norm.running_mean.double(), mean, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(norm.running_var.double(), variance, rtol=1e-5, atol=1e-5)
+
+
 def accuracy(std: float, *, batch_norm: bool) -> float:
     """Of a perceptron of six hidden layers on digits after three epochs; 0 when it has diverged."""
     chosen = spec(

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
+import pytest
 import torch
 import yaml
 
 from tests.specs import document, spec
 from tests.trainer.test_data import idx, write_folder
 from trainer import data, snapshot
+from trainer.device import computes_in
 from trainer.events import SnapshotTaken
 from trainer.train import train
 
@@ -95,6 +98,23 @@ def test_what_this_machine_cannot_do_is_told_with_a_remedy(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_precision_that_this_machine_lacks_is_a_mistake_with_its_line(
+    precision: Literal["bfloat16", "float16"], tmp_path: Path
+) -> None:
+    path = written(tmp_path, device="cpu", epochs=2, execution={"precision": precision})
+
+    done = run(path, "--out", tmp_path / "out")
+
+    if computes_in(torch.device("cpu"), precision):
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"{path}:")
+        assert f": /execution/precision: No CPU here has fast arithmetic in {precision}" in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_mistakes_are_told_with_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text("name: x\ndataset: mnist5k\nepochs: 0\nnetwork: {kind: mlp}\n")
@@ -103,7 +123,7 @@ def test_mistakes_are_told_with_file_and_line(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     lines = done.stderr.splitlines()
-    assert f"{path}:3: /epochs: This must be at least 1; it is 0." in lines
+    assert any(line.startswith(f"{path}:3: /epochs: This must be at least 1; it is 0. Passes") for line in lines)
     assert any(line.startswith(f"{path}:1: /schedule: `schedule` is missing.") for line in lines)
 
 

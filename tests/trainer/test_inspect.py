@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from tests.specs import dataset, spec
 from tests.trainer.learners import learner
 from trainer import data, document
+from trainer.__main__ import main
 from trainer.events import HISTOGRAM_EDGES, EpochFinished, LayersInspected, LayerStatistics
-from trainer.inspect import copy_weights, dead, distribution, inspect, saturated, symmetric
+from trainer.inspect import copy_weights, dead, distribution, inputs, inspect, saturated, symmetric
 from trainer.learner import Learner
 from trainer.spec import Inspection
 from trainer.train import train
@@ -183,6 +184,40 @@ def at_start(example: str) -> dict[str, LayerStatistics]:
 
 def activations(layers: dict[str, LayerStatistics]) -> list[Any]:
     return [layers[f"activation{number}"].activations for number in range(1, 11)]
+
+
+def test_the_example_prints_the_slides_columns_from_the_input_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = [str(EXAMPLES / "activation-statistics.yaml"), "--layers", "--threads", "1", "--out", str(tmp_path)]
+
+    assert main(arguments) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("at initialisation")
+    assert lines[first + 1].split() == ["layer", "name", "mean", "std", "gradient", "std"]
+    name, *shown = lines[first + 2].split()
+    assert (name, len(shown)) == ("input", 2)
+    found = {line.split()[1]: [float(word) for word in line.split()[2:]] for line in lines[first + 3 : first + 24]}
+    columns = [shown, *(found[f"activation{number}"] for number in range(1, 11))]
+    # Of 1000 images with 500 units, the mean of a layer is within some standard errors of tanh's, zero.
+    assert all(abs(float(column[0])) < 0.02 * max(float(column[1]), 1e-9) for column in columns)
+    slide = [1.0, 0.213, 0.0476, 0.0106, 0.0024, 0.00053, 0.00012]
+    assert [float(column[1]) for column in columns[:7]] == pytest.approx(slide, rel=0.05)
+    assert [*found][:2] == ["hidden1", "activation1"]
+    assert len(found) == 21
+
+
+def test_the_inputs_are_the_images_as_preprocessed() -> None:
+    made = training()
+    images, _ = made.batches.first(16)
+
+    found = inputs(made.model, images)
+
+    expected = made.model.get_submodule("preprocessing")(images)
+    assert (found.mean, found.std) == pytest.approx(
+        (float(expected.mean()), float(expected.std(correction=0))), abs=1e-6
+    )
 
 
 def test_signals_vanish_behind_small_random_weights_as_on_the_slide() -> None:

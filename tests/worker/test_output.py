@@ -18,10 +18,13 @@ from app.store.states import Status
 from tests.servers import await_true
 from tests.shop import Shop
 from tests.worker.conftest import Plant
-from tests.worker.test_worker import LONG, await_epoch, await_status
+from tests.worker.watching import LONG, await_epoch, await_status
+from worker.machine import Machine
 from worker.output import PENDING_BYTES, Output
 from worker.settings import WorkerSettings
 from worker.station import Station
+
+MACHINE = Machine((), 1, {"cpu": ("float32",)})
 
 
 def output(shop: Shop, job_id: str) -> dict[int, str]:
@@ -100,7 +103,7 @@ def station(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Station:
     """A worker's station without a worker."""
     monkeypatch.setenv("ANNEALER_WORKER_BEAT_SECONDS", "0.01")
     monkeypatch.setenv("ANNEALER_WORKER_LOG_BYTES", str(1024 * 1024))
-    return Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), ())
+    return Station(engine, Bell("redis://127.0.0.1:1/0"), WorkerSettings(), MACHINE)
 
 
 class Child:

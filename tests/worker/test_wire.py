@@ -48,7 +48,7 @@ STATISTICS = LayerStatistics(2, "conv1", "Convolution", VALUES, VALUES, None, 0.
             VoteScores(0.98, 0.02),
         ),
         EnsembleScored("swa", (EnsembleMember(2, 1.0, SCORES),), SCORES, SCORES, SCORES, VoteScores(0.99, 0.01), 5),
-        LayersInspected(3, 96, (STATISTICS, STATISTICS)),
+        LayersInspected(3, 96, STATISTICS.activations, (STATISTICS, STATISTICS)),
         LintFound("activation5", "vanishing", "Layer 10 (activation5): its outputs have vanished."),
         NetworkPruned(1, 5, 160, 0.2, (LayerPruned("hidden1", 1_000, 800), LayerPruned("output", 100, 80))),
         TrainingStopped(7),

@@ -13,6 +13,8 @@ USUAL_INSPECTIONS = 20
 class Inspection(Part):
     """Statistics of each layer: outputs, gradients, dead units, update sizes. Always taken at initialisation.
 
+    After an epoch they are those of 16 training images: milliseconds, below 1% of epochs of half a second or more.
+
     Of several independent members, each is inspected after the same epochs of its own, the first at initialisation too.
     """
 

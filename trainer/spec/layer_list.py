@@ -1,6 +1,6 @@
 """The layers of a user's own list; `LayerList` in `trainer.spec.network` is the network of them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,11 @@ from trainer.spec.part import Part
 
 class ListedLayer(Part):
     """What every layer of a list takes."""
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        "max_norm": "Max-norm is for the weights of all layers that have any, at once: write `max_norm` in "
+        "`regularization` of the spec."
+    }
 
     name: LayerName | None = Field(
         default=None,

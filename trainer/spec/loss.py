@@ -13,7 +13,9 @@ class CrossEntropy(Part):
     Validation is always scored against the labels themselves.
     """
 
-    kind: Literal["cross_entropy"]
+    kind: Literal["cross_entropy"] = Field(
+        description="The only loss: it takes the soft targets that mixup and label smoothing make."
+    )
     label_smoothing: float = Field(
         default=0.0,
         ge=0,

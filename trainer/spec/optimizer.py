@@ -30,14 +30,14 @@ class ClassicalMomentum(Part):
     """`v = m * v + dx; x -= a * v` (Polyak 1964)."""
 
     form: Literal["classical"]
-    m: float = Field(default=0.9, ge=0, lt=1, description="Share of the velocity that is kept.")
+    m: float = Field(default=0.9, ge=0, lt=1, description="Share of the velocity that is kept; of 1 none would fade.")
 
 
 class NesterovMomentum(Part):
     """`v = m * v + dx; x -= a * (dx + m * v)` (Nesterov 1983; Sutskever 2013)."""
 
     form: Literal["nesterov"]
-    m: float = Field(default=0.9, gt=0, lt=1, description="Share of the velocity that is kept.")
+    m: float = Field(default=0.9, gt=0, lt=1, description="Share of the velocity that is kept; of 1 none would fade.")
 
 
 Momentum = Annotated[NoMomentum | AveragedMomentum | ClassicalMomentum | NesterovMomentum, Field(discriminator="form")]

@@ -1,6 +1,6 @@
 """The learning rate over the training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,11 @@ class SchedulePart(Part):
 
     The first step is the training's, or the first after the warm-up; `T` is what is left of the training then.
     """
+
+    elsewhere: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("T", "duration", "end", "epochs", "length", "steps", "total_epochs", "total_steps"),
+        "A schedule lasts as long as the training, whose `epochs` stand at the top of the spec; it cannot end before.",
+    )
 
     learning_rate: float = Field(gt=0, le=1_000, description="Learning rate at the start, `a0`.")
     warmup: Warmup | None = Field(
@@ -101,7 +106,13 @@ class CosineRestarts(SchedulePart):
 
     kind: Literal["cosine_restarts"]
     first: int = Field(ge=1, le=10_000, description="Epochs of the first cycle, T_0.")
-    factor: int = Field(default=1, ge=1, le=100, description="Each cycle is so many times as long as the last, T_mult.")
+    factor: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Each cycle is so many times as long as the last, T_mult: a whole number, at least 1, for cycles "
+        "end with epochs.",
+    )
     minimum: float = Field(default=0.0, ge=0, le=1_000, description="Learning rate at the end of a cycle.")
 
 

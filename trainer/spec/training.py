@@ -25,6 +25,10 @@ LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z
 LabelValue = Annotated[str, Field(max_length=255)]
 
 
+SERVED_BY = {"name", "labels", "priority", "max_runtime", "max_attempts"}
+"""What a service needs to know of a job, and what makes no difference to its training."""
+
+
 class TrainingSpec(Part):
     """One training: a data set, a network, how it is trained and what is kept."""
 
@@ -54,6 +58,21 @@ class TrainingSpec(Part):
         description="How many devices train the model together, each on its part of every batch: GPUs, or processes on "
         "CPUs, of one worker. `batch_size` is that of all; with synchronised batch norm the result is that of one "
         "device but for rounding.",
+    )
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="Of queued jobs, those of the highest priority are taken first."
+    )
+    max_runtime: float | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="Seconds that all attempts together may run before the job fails; left out: any.",
+    )
+    max_attempts: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Attempts before a failure of the machinery is final; left out: as the server is set.",
     )
     preprocessing: Preprocessing = Field(
         default=Preprocessing(), description="What is done to every image, in training and after."
@@ -105,6 +124,6 @@ class TrainingSpec(Part):
 
     @property
     def sha256(self) -> str:
-        """Hash of all that determines the training: everything but the name and the labels."""
-        document = self.model_dump(mode="json", exclude={"name", "labels"})
+        """Hash of all that determines the training: neither its name and labels, nor its turn and its limits."""
+        document = self.model_dump(mode="json", exclude=SERVED_BY)
         return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Several devices: that each has a share in every batch."""
+"""Several devices: that there are so many, and that each has a share in every batch."""
 
 from collections.abc import Iterator
 from math import prod
@@ -6,13 +6,19 @@ from math import prod
 from trainer.data import DataFacts
 from trainer.errors import Mistake
 from trainer.layers import BatchNormalization, LayerRow
+from trainer.offer import Offer
 from trainer.spec import TrainingSpec
 
 
-def mistakes(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
-    """Of batches too small to share, and of parts too small for a batch norm of their own."""
+def mistakes(
+    spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...], offer: Offer | None
+) -> Iterator[Mistake]:
+    """Of more devices than there are, batches too small to share, and parts too small for a batch norm of their own."""
     if spec.devices == 1:
         return
+    if offer and spec.devices > offer.devices:
+        detail = f"This asks for {spec.devices} devices, and at most {offer.devices} can be had here; use fewer."
+        yield Mistake("/devices", "too_many_devices", detail)
     smallest, which = _smallest_batch(spec, facts)
     remedy = "use fewer devices" + (", another batch_size or last_batch: drop." if which != "A batch" else ".")
     if smallest < spec.devices:

@@ -27,7 +27,7 @@ from trainer.layers import (
 )
 from trainer.networks import alexnet, layer_list, resnet, vgg
 from trainer.parsing import pointer
-from trainer.spec import AlexNet, BatchNorm, ConvNet, LayerList, Network, ResNet, TrainingSpec, Vgg
+from trainer.spec import AlexNet, ConvNet, LayerList, Network, ResNet, TrainingSpec, Vgg
 
 RESERVED_NAMES = re.compile(
     "branch|preprocessing|shortcut|"
@@ -78,15 +78,13 @@ def misfit(network: Network, mismatch: ShapeMismatch) -> Mistake:
     return Mistake("/network", "shape_mismatch", f"{mismatch} Use larger images or more padding.")
 
 
-def warnings(spec: TrainingSpec, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[SpecWarning]:
+def warnings(
+    spec: TrainingSpec, facts: DataFacts, layers: Sequence[Layer], rows: Sequence[LayerRow]
+) -> Iterator[SpecWarning]:
     """What will hardly go as wished."""
     network = spec.network
-    if isinstance(network.batch_norm, BatchNorm) and spec.batch_size < SMALLEST_NORMALIZED_BATCH:
-        yield SpecWarning(
-            "/batch_size",
-            "noisy_batch_norm",
-            f"Batch norm over {spec.batch_size} images is very noisy; use at least {SMALLEST_NORMALIZED_BATCH}.",
-        )
+    if any(row.kind == BatchNormalization.__name__ for row in rows):
+        yield from _small_batch_warnings(spec, facts)
     yield from _order_warnings(network, rows)
     if isinstance(network, ResNet) and resnet.stem(network) == "imagenet":
         _, height, width = rows[0].input_shape
@@ -102,6 +100,24 @@ def warnings(spec: TrainingSpec, layers: Sequence[Layer], rows: Sequence[LayerRo
                 f"Nothing nonlinear stands between {first} and {second}: together they can do no more than one of "
                 "them; put an activation between.",
             )
+
+
+def _small_batch_warnings(spec: TrainingSpec, facts: DataFacts) -> Iterator[SpecWarning]:
+    """Of batches over which batch norm is noisy: all of them, or the last of an epoch."""
+    last = _kept_last_batch(spec, facts)
+    if spec.batch_size < SMALLEST_NORMALIZED_BATCH:
+        yield SpecWarning(
+            "/batch_size",
+            "noisy_batch_norm",
+            f"Batch norm over {_images(spec.batch_size)} is very noisy; use at least {SMALLEST_NORMALIZED_BATCH}.",
+        )
+    elif 0 < last < SMALLEST_NORMALIZED_BATCH:
+        yield SpecWarning(
+            "/last_batch",
+            "noisy_batch_norm",
+            f"The last batch of an epoch holds {_images(last)}, and batch norm over so few is very noisy; use "
+            "last_batch: drop or another batch_size.",
+        )
 
 
 def at(network: Network, row: LayerRow, field: str) -> str:
@@ -154,7 +170,7 @@ def _size_mistakes(rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
 
 def _batch_norm_mistakes(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
     """One image with one value a channel has no variance."""
-    last = facts.train_count % spec.batch_size if spec.last_batch == "keep" else 0
+    last = _kept_last_batch(spec, facts)
     if 1 not in (spec.batch_size, last):
         return
     for row in rows:
@@ -167,6 +183,15 @@ def _batch_norm_mistakes(spec: TrainingSpec, facts: DataFacts, rows: tuple[Layer
                 "values a channel; use another batch_size" + ("." if last != 1 else " or last_batch: drop."),
             )
             return
+
+
+def _kept_last_batch(spec: TrainingSpec, facts: DataFacts) -> int:
+    """Images of an epoch's last batch where it is smaller than the others and kept; else 0."""
+    return facts.train_count % spec.batch_size if spec.last_batch == "keep" else 0
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

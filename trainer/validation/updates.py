@@ -1,6 +1,7 @@
 """What moves weights: optimizer, penalties and loss."""
 
 from collections.abc import Iterator
+from math import isclose
 from typing import assert_never
 
 from trainer import schedule
@@ -21,6 +22,9 @@ from trainer.spec import (
 )
 
 LARGEST_USUAL_STEP = 10.0
+LONG_MEMORY = 0.99
+"""A momentum from here on adds up a hundred gradients and more."""
+LARGEST_USUAL_STEP_OF_LONG_MEMORY = 2.0
 LARGEST_USUAL_ADAPTIVE_RATE = 0.1
 USUAL_LABEL_SMOOTHING = 0.5
 
@@ -74,20 +78,21 @@ def warnings(spec: TrainingSpec) -> Iterator[SpecWarning]:
     is_start = highest == spec.schedule.learning_rate
     where = "/schedule/learning_rate" if is_start else "/schedule/maximum"
     match spec.optimizer:
-        case Sgd(momentum=momentum) if (effective := highest * _amplification(momentum)) > LARGEST_USUAL_STEP:
-            yield SpecWarning(
-                where,
-                "large_steps",
-                f"With this momentum, steps add up to an effective learning rate of {effective:g}; most trainings "
-                f"diverge above {LARGEST_USUAL_STEP:g}.",
-            )
-        case Adam() | AdamW() | RmsProp() if highest > LARGEST_USUAL_ADAPTIVE_RATE:
-            yield SpecWarning(
-                where,
-                "large_steps",
-                f"{spec.optimizer.kind} moves every weight by about the rate in each step, whatever the gradient's "
-                f"size; {highest:g} is large, most trainings use 0.001.",
-            )
+        case Sgd(momentum=momentum):
+            effective = highest * _amplification(momentum)
+            limit = _largest_usual_step(momentum)
+            if _reaches(effective, limit):
+                yield SpecWarning(
+                    where,
+                    "large_steps",
+                    f"With this momentum, steps add up to an effective learning rate of {effective:g}; most trainings "
+                    f"diverge from {limit:g} on. Use a lower rate or less momentum.",
+                )
+        case RmsProp(momentum=momentum) if _reaches(effective := highest / (1 - momentum), LARGEST_USUAL_ADAPTIVE_RATE):
+            added = f", and its momentum adds steps up to {effective:g}" if momentum else ""
+            yield SpecWarning(where, "large_steps", _large_adaptive_steps(spec.optimizer.kind, highest, added))
+        case Adam() | AdamW() if _reaches(highest, LARGEST_USUAL_ADAPTIVE_RATE):
+            yield SpecWarning(where, "large_steps", _large_adaptive_steps(spec.optimizer.kind, highest))
     decoupled = spec.regularization.decoupled_weight_decay
     if isinstance(spec.optimizer, AdamW):
         decoupled = spec.optimizer.weight_decay
@@ -114,3 +119,23 @@ def _amplification(momentum: Momentum) -> float:
             return 1 / (1 - m)
         case _:
             assert_never(momentum)
+
+
+def _largest_usual_step(momentum: Momentum) -> float:
+    match momentum:
+        case ClassicalMomentum(m=m) | NesterovMomentum(m=m) if m >= LONG_MEMORY:
+            return LARGEST_USUAL_STEP_OF_LONG_MEMORY
+        case _:
+            return LARGEST_USUAL_STEP
+
+
+def _reaches(value: float, limit: float) -> bool:
+    """Whether `value >= limit`, where 0.1 / (1 - 0.99) is 10."""
+    return value > limit or isclose(value, limit)
+
+
+def _large_adaptive_steps(kind: str, rate: float, added: str = "") -> str:
+    return (
+        f"{kind} moves every weight by about the rate in each step, whatever the gradient's size{added}; "
+        f"{rate:g} is large, most trainings use 0.001."
+    )

@@ -231,3 +231,32 @@ def test_layers_that_will_hardly_do_as_wished_are_warned_of(
     changes: dict[str, object], expected: tuple[str, str]
 ) -> None:
     assert codes(**changes) == [expected]
+
+
+NORMALIZED = {"kind": "layers", "layers": [CONVOLUTION, {"kind": "batch_norm"}, RELU]}
+
+
+@pytest.mark.parametrize("network", [NORMALIZED, {"kind": "convnet", "batch_norm": {}}, {"kind": "resnet", "depth": 8}])
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"batch_size": 1}, ["/batch_size"]),
+        ({"batch_size": 4}, ["/batch_size"]),
+        ({"batch_size": 7, "last_batch": "drop"}, ["/batch_size"]),
+        ({"batch_size": 8}, []),
+        ({"batch_size": 3999}, ["/last_batch"]),
+        ({"batch_size": 3993}, ["/last_batch"]),
+        ({"batch_size": 3992}, []),
+        ({"batch_size": 3999, "last_batch": "drop"}, []),
+    ],
+)
+def test_batch_norm_over_few_images_is_warned_of_wherever_it_stands(
+    network: dict[str, object], sizes: dict[str, object], expected: list[str]
+) -> None:
+    found = [place for place, code in codes(network=network, **sizes) if code == "noisy_batch_norm"]
+
+    assert found == expected
+
+
+def test_a_batch_norm_behind_no_layer_is_none() -> None:
+    assert codes(network={"kind": "mlp", "batch_norm": {"after": []}}, batch_size=4) == []

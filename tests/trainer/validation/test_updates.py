@@ -5,6 +5,9 @@ import pytest
 from tests.trainer.validation.plans import alone, codes, only, plan
 from trainer.layers import Flatten
 
+RATE_OF_A_TENTH = {"kind": "constant", "learning_rate": 0.1}
+LARGE_STEPS = ("/schedule/learning_rate", "large_steps")
+
 
 def layer_rates(*entries: tuple[str, float]) -> dict[str, object]:
     return {"kind": "sgd", "layer_rates": [{"layers": layers, "factor": factor} for layers, factor in entries]}
@@ -80,6 +83,8 @@ def test_a_network_without_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -
             alone("constant") | {"optimizer": {"kind": "adam"}, "schedule": {"kind": "constant", "learning_rate": 0.2}},
             ("/schedule/learning_rate", "large_steps"),
         ),
+        (alone("constant") | {"optimizer": {"kind": "adamw"}, "schedule": RATE_OF_A_TENTH}, LARGE_STEPS),
+        (alone("constant") | {"optimizer": {"kind": "rmsprop"}, "schedule": RATE_OF_A_TENTH}, LARGE_STEPS),
         (
             alone("one_cycle", maximum=0.2) | {"optimizer": {"kind": "adamw"}},
             ("/schedule/maximum", "large_steps"),
@@ -92,3 +97,50 @@ def test_a_network_without_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_updates_far_larger_than_usual_are_warned_of(changes: dict[str, object], expected: tuple[str, str]) -> None:
     assert codes(**changes) == [expected]
+
+
+def at_rate(rate: float, optimizer: dict[str, object]) -> list[tuple[str, str]]:
+    return codes(**alone("constant", learning_rate=rate), optimizer=optimizer)
+
+
+@pytest.mark.parametrize("form", ["classical", "nesterov"])
+@pytest.mark.parametrize(
+    ("m", "rate", "is_large"),
+    [
+        (0.9, 1.0, True),
+        (0.9, 0.99, False),
+        (0.98, 0.2, True),
+        (0.98, 0.19, False),
+        (0.99, 0.1, True),
+        (0.99, 0.05, True),
+        (0.99, 0.02, True),
+        (0.99, 0.019, False),
+        (0.999, 0.01, True),
+        (0.999, 0.002, True),
+        (0.999, 0.0019, False),
+    ],
+)
+def test_momentum_near_one_is_warned_of_from_its_border_on(form: str, m: float, rate: float, is_large: bool) -> None:
+    found = at_rate(rate, {"kind": "sgd", "momentum": {"form": form, "m": m}})
+
+    assert found == ([LARGE_STEPS] if is_large else [])
+
+
+@pytest.mark.parametrize(
+    ("momentum", "rate", "is_large"),
+    [(0.9, 0.01, True), (0.9, 0.0099, False), (0.99, 0.001, True), (0.0, 0.099, False)],
+)
+def test_rmsprops_momentum_counts_in_its_rate(momentum: float, rate: float, is_large: bool) -> None:
+    found = at_rate(rate, {"kind": "rmsprop", "momentum": momentum})
+
+    assert found == ([LARGE_STEPS] if is_large else [])
+
+
+def test_a_step_that_momentum_makes_large_is_told_with_its_size_and_a_remedy() -> None:
+    (found,) = plan(
+        **alone("constant", learning_rate=0.1),
+        optimizer={"kind": "sgd", "momentum": {"form": "classical", "m": 0.99}},
+    ).warnings
+
+    assert "an effective learning rate of 10; most trainings diverge from 2 on" in found.detail
+    assert "Use a lower rate or less momentum" in found.detail

@@ -1,0 +1,65 @@
+"""Whose turn it is: the highest priority, then the owner who has used least lately, then age.
+
+An owner's use is the seconds of all attempts at its jobs that still run or ended within the last day. An attempt
+that has just begun counts at once, and so owners who wait take turns.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.store.clock import ago, now, seconds_between
+from app.store.models import Attempt, Job
+from app.store.states import Status
+from trainer.offer import Offer
+
+LATELY_SECONDS = 24 * 3600.0
+
+
+def take(session: Session, offers: Mapping[str, Offer]) -> Job | None:
+    """The queued job whose turn it is of those that ask for what `offers` has for their `device`.
+
+    It is held until the transaction ends. Jobs that other transactions hold are passed over.
+    """
+    fits = or_(*(_fits(device, offer) for device, offer in offers.items()))
+    queued = (Job.status == Status.QUEUED, fits)
+    oldest = select(Job.priority, Job.owner, func.min(Job.id)).where(*queued).group_by(Job.priority, Job.owner)
+    lines = session.execute(oldest).all()
+    owners = {owner for _, owner, _ in lines}
+    use = _use(session, owners) if len(owners) > 1 else {}
+    for priority, owner, _ in sorted(lines, key=lambda line: (-line[0], use.get(line[1], 0.0), line[2])):
+        query = select(Job).where(*queued, Job.priority == priority, Job.owner == owner).order_by(Job.id).limit(1)
+        query = query.with_for_update(skip_locked=True)
+        if job := session.scalars(query, execution_options={"populate_existing": True}).first():
+            return job
+    return None
+
+
+def _fits(device: str, offer: Offer) -> ColumnElement[bool]:
+    return and_(Job.device == device, Job.devices <= offer.devices, Job.precision.in_(offer.precisions))
+
+
+def positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:
+    """For each of `found` that is queued, its place in the line: 1 for the next.
+
+    Owners are thought to take turns, and so with several of them it is an estimate.
+    """
+    queued = [job.id for job in found if job.status is Status.QUEUED]
+    if not queued:
+        return {}
+    turn = func.row_number().over(partition_by=(Job.priority, Job.owner), order_by=Job.id)
+    turns = select(Job.id, Job.priority, turn.label("turn")).where(Job.status == Status.QUEUED).subquery()
+    place = func.row_number().over(order_by=(turns.c.priority.desc(), turns.c.turn, turns.c.id)).label("place")
+    line = select(turns.c.id, place).subquery()
+    rows = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(queued)))
+    return {job_id: position for job_id, position in rows}
+
+
+def _use(session: Session, owners: Collection[str]) -> Mapping[str, float]:
+    """Seconds that each of `owners` has used lately; those who have used none are left out."""
+    spent = seconds_between(Attempt.started_at, func.coalesce(Attempt.ended_at, now()))
+    lately = or_(Attempt.ended_at.is_(None), Attempt.ended_at > ago(LATELY_SECONDS))
+    query = select(Job.owner, func.sum(spent)).join(Attempt, Attempt.job_id == Job.id)
+    rows = session.execute(query.where(lately, Job.owner.in_(owners)).group_by(Job.owner))
+    return {owner: seconds for owner, seconds in rows}
