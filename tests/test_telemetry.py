@@ -83,9 +83,7 @@ def shown(engine: Engine) -> dict[str, Metric]:
 def everything(shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch) -> dict[str, Metric]:
     """All families of an API and a worker that have seen something."""
     telemetry.count_request("/v1/jobs", "GET", 200, 0.01)
-    shop.act(
-        lambda session: workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=1, version="1", offers={})
-    )
+    beat(shop, "w")
     return shown(shop.engine) | parsed(telemetry.text(registry(station)))
 
 
@@ -165,9 +163,7 @@ def test_a_job_that_waits_again_is_as_old_as_its_new_wait(shop: Shop) -> None:
 
 
 def test_a_worker_that_is_silent_is_counted_as_such(shop: Shop) -> None:
-    shop.act(
-        lambda session: workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=1, version="1", offers={})
-    )
+    beat(shop, "w")
     with engines.write(shop.engine) as session:
         session.execute(update(Worker).values(heartbeat_at=ago(100.0)))
 
