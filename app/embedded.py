@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ HOST = "127.0.0.1"
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
 END_SECONDS = 5.0
+DATABASE = "annealer.sqlite"
 LARGEST_LOG_BYTES = 10 * 1024 * 1024
 LONGEST_PAUSE = 30.0
 
@@ -101,7 +102,7 @@ class System:
     @property
     def database_url(self) -> str:
         """Where the database is."""
-        return f"sqlite:///{self.folder.resolve() / 'annealer.sqlite'}"
+        return database_url(self.folder)
 
     def __enter__(self) -> Self:
         self.start()
@@ -149,13 +150,7 @@ class System:
 
     def _take_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (self.folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-            raise CannotStart(_in_use(self.folder)) from None
+        self._lock = _taken(self.folder)
 
     def _start_parts(self) -> None:
         """The API imports its libraries while we import ours and bring the database up to date."""
@@ -242,6 +237,27 @@ class System:
         self._interrupts += 1
 
 
+def database_url(folder: Path) -> str:
+    """Where the database of a folder is."""
+    return f"sqlite:///{folder.resolve() / DATABASE}"
+
+
+def broker_url(folder: Path) -> str | None:
+    """Where the broker is that the service in a folder has started; None where none is running."""
+    try:
+        lines = dict(line.split(" ", 1) for line in (folder / "valkey" / "valkey.conf").read_text().splitlines())
+        return f"redis://:{lines['requirepass']}@{HOST}:{lines['port']}/0" if is_taken(folder) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep services out of an existing folder. Raises `CannotStart` while one runs there."""
+    with _taken(folder):
+        yield
+
+
 def free_port() -> int:
     """A port that nothing listens on just now."""
     with socket.socket() as probe:
@@ -260,6 +276,17 @@ def is_taken(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _taken(folder: Path) -> IO[str]:
+    """The folder's lock, held until it is closed. Raises `CannotStart`."""
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise CannotStart(_in_use(folder)) from None
+    return lock
 
 
 def _check_port(port: int) -> None:

@@ -2,7 +2,7 @@
 
 Three threads share an attempt. The reader empties the pipe, so that neither side can block on it. The keeper
 renews the lease and follows what the user wants, however long storing takes. The supervisor, in the thread
-that called, stores batches in order and ends the attempt.
+that called, stores batches in order and ends the attempt. What the child prints has its own way: `worker.output`.
 """
 
 import queue
@@ -26,9 +26,10 @@ from app.store.reports import Failure
 from app.store.snapshots import SnapshotRef
 from app.store.states import FailureClass, Outcome, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
-from worker import oom
+from worker import oom, telemetry
 from worker.changes import changes_of
 from worker.order import STOP, Order
+from worker.output import Output
 from worker.station import Station
 from worker.team import PEER_LOST, Team
 from worker.wire import Failed, Message, decode
@@ -44,7 +45,8 @@ def work(station: Station) -> None:
     while not station.draining.is_set() and (chosen := _choose(station)):
         claim, devices = chosen
         try:
-            Supervisor(station, claim, devices).run()
+            with structlog.contextvars.bound_contextvars(job=claim.job_id, attempt=claim.attempt):
+                Supervisor(station, claim, devices).run()
         finally:
             station.devices.give_back(devices)
 
@@ -54,16 +56,18 @@ def _choose(station: Station) -> tuple[Claim, tuple[str, ...]] | None:
     with station.devices.choice() as free:
         if not any(free.values()):
             return None
-        claim = retry(
-            station.engine,
-            lambda session: claims.claim(
-                session,
-                worker_id=station.id,
-                offers=station.offers,
-                free=free,
-                device=station.device,
-                lease_seconds=station.settings.lease_seconds,
-            ),
+        claim = telemetry.timed_claim(
+            lambda: retry(
+                station.engine,
+                lambda session: claims.claim(
+                    session,
+                    worker_id=station.id,
+                    offers=station.offers,
+                    free=free,
+                    device=station.device,
+                    lease_seconds=station.settings.lease_seconds,
+                ),
+            )
         )
         return (claim, station.devices.take(claim.spec["device"], claim.spec["devices"])) if claim else None
 
@@ -81,6 +85,7 @@ class Supervisor:
         self.devices = devices
         self.scratch: Path = station.scratch / f"{claim.job_id}-{claim.attempt}"
         self.log = log.bind(job=claim.job_id, attempt=claim.attempt)
+        self._output = Output(station, claim)
         self._over = threading.Event()
         self._replaced = threading.Event()
         self._cancelled = threading.Event()
@@ -115,6 +120,7 @@ class Supervisor:
             if self._team:
                 self.station.teams.discard(self._team)
             keeper.join()
+            self._output.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     @property
@@ -136,6 +142,7 @@ class Supervisor:
             self._store(batch)
         assert self._team is not None
         exit_code, failed = self._team.join()
+        self._patiently(self._output.drain)
         if failed and (self._last is None or _is_anothers(self._last)):
             self._last = Message(failed)
         if self._has_refused_its_checkpoint:
@@ -193,7 +200,8 @@ class Supervisor:
         with self._team_lock:
             if self._is_ending:
                 return False
-            self._team = Team(orders)
+            self._team = Team(orders, self._output.end)
+            self._output.begin()
             self.station.teams.add(self._team)
             return True
 
@@ -287,6 +295,7 @@ class Supervisor:
 
         outcome = self._patiently(lambda: retry(self.station.engine, once))
         self.log.info("attempt ended", outcome=outcome)
+        telemetry.ATTEMPTS.labels(outcome).inc()
         if outcome in (Outcome.RELEASED, Outcome.CRASHED):
             self.station.bell.ring(self.claim.spec["device"])
 
@@ -302,12 +311,12 @@ class Supervisor:
         if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
             failure_class = FailureClass(event.failure_class)
             if failure_class is FailureClass.INFRASTRUCTURE:
-                self.log.error("training broke", code=event.code, output=self._output_tail())
+                self.log.error("training broke", code=event.code, output=self._output.tail)
             return Failure(failure_class, event.code, event.message, event.detail, event.hint, event.step)
         return self._crash(exit_code, out_of_memory)
 
     def _crash(self, exit_code: int, out_of_memory: bool) -> Failure:
-        self.log.warning("child died", exit_code=exit_code, output=self._output_tail())
+        self.log.warning("child died", exit_code=exit_code, output=self._output.tail)
         if out_of_memory and exit_code == -9:
             hint = "Lower batch_size, make the network smaller or give the worker more memory."
             message = "The system killed the training because the machine ran out of memory."
@@ -320,11 +329,6 @@ class Supervisor:
         message = f"The job has run for the {limit:g} seconds that its max_runtime allows."
         hint = "Retry it to go on from its last checkpoint for as long again, or submit it with a higher max_runtime."
         return Failure(FailureClass.TIMEOUT, "max_runtime", message, {"max_runtime": limit}, hint, None)
-
-    def _output_tail(self, size: int = 4_000) -> str:
-        with suppress(OSError):
-            return (self.scratch / "child.log").read_bytes()[-size:].decode(errors="replace")
-        return ""
 
     @property
     def _has_refused_its_checkpoint(self) -> bool:

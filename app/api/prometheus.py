@@ -1,0 +1,19 @@
+"""`/metrics`: what Prometheus reads."""
+
+from fastapi import APIRouter, Request, Response
+
+from app import telemetry
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(request: Request) -> Response:
+    """In its text format. While the database is away, only what this process knows itself."""
+    text = telemetry.text(request.app.state.registry)
+    return Response(text, headers={"Content-Type": telemetry.CONTENT_TYPE})
