@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
+    from app.api.schemas import JobView
     from app.client import Client, ProblemError
     from trainer.document import Document
     from trainer.errors import SpecInvalid
@@ -133,6 +134,7 @@ def submit(
     spec: SpecFile,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show the job until it ends.")] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same key submits once.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Whose job it is; owners take turns.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -140,7 +142,7 @@ def submit(
     document = _document(spec)
     with _client(url) as client:
         try:
-            job = client.submit(document.value, idempotency_key=key)
+            job = client.submit(document.value, idempotency_key=key, owner=owner)
         except _invalid() as error:
             _complain(document, error)
         if as_json and not watch:
@@ -195,10 +197,38 @@ def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel a job."""
     with _client(url) as client:
         job = client.cancel(job_id)
-    if as_json:
-        _print_json(job)
-    else:
-        typer.echo("cancelled" if job.status.is_final else "cancelling")
+    _tell(job, "cancelled" if job.status.is_final else "cancelling", as_json)
+
+
+@cli.command()
+def pause(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Stop a job until it is resumed; its device is free meanwhile."""
+    with _client(url) as client:
+        job = client.pause(job_id)
+    _tell(job, "paused" if job.status == "paused" else "pausing", as_json)
+
+
+@cli.command()
+def resume(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Let a paused job go on."""
+    with _client(url) as client:
+        job = client.resume(job_id)
+    _tell(job, job.status, as_json)
+
+
+@cli.command()
+def retry(
+    job_id: JobId,
+    start: Annotated[
+        Literal["checkpoint", "start"], typer.Option("--from", help="Go on from the last checkpoint, or begin again.")
+    ] = "checkpoint",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a failed or cancelled job again."""
+    with _client(url) as client:
+        job = client.retry(job_id, start)
+    _tell(job, job.status, as_json)
 
 
 @cli.command()
@@ -391,7 +421,7 @@ def _plan(document: "Document", url: str | None) -> Any:
     from app.api.views import plan_view
     from trainer import data
     from trainer.errors import SpecInvalid
-    from trainer.validation import check
+    from trainer.plan import check
 
     spec = document.spec()
     try:
@@ -475,6 +505,13 @@ def _console() -> "Console":
 
     console = Console()
     return console if console.is_terminal else Console(width=200)
+
+
+def _tell(job: "JobView", state: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(job)
+    else:
+        typer.echo(state)
 
 
 def _print_json(model: "BaseModel") -> None:

@@ -12,7 +12,8 @@ Errors:
     └── ProblemError  the server refused; carries the problem document
         ├── Invalid   422: something in the request is wrong, `problem.errors` says where
         ├── NotFound  404
-        └── Refused   409: not in this state
+        ├── Refused   409: not in this state, `problem.allowed` says what is
+        └── TooMany   429: `retry_after` says how many seconds to wait
 """
 
 import json
@@ -46,6 +47,7 @@ from app.api.schemas import (
     WorkerList,
     WorkerView,
 )
+from app.store.wishes import From
 
 DEFAULT_URL = "http://127.0.0.1:8400"
 LONGEST_WAIT = 60
@@ -70,9 +72,10 @@ class Unreachable(ClientError):
 class ProblemError(ClientError):
     """The server refused; `problem` is the document it sent."""
 
-    def __init__(self, problem: ProblemView) -> None:
+    def __init__(self, problem: ProblemView, retry_after: float = 0.0) -> None:
         super().__init__(problem.detail)
         self.problem = problem
+        self.retry_after = retry_after
 
 
 class Invalid(ProblemError):
@@ -87,7 +90,13 @@ class Refused(ProblemError):
     """Not in this state."""
 
 
-KINDS: Mapping[int, type[ProblemError]] = {404: NotFound, 409: Refused, 422: Invalid}
+class TooMany(ProblemError):
+    """Too many requests, or too many jobs that wait."""
+
+
+KINDS: Mapping[int, type[ProblemError]] = {404: NotFound, 409: Refused, 422: Invalid, 429: TooMany}
+PASSING = {429, 503}
+"""What is worth another try."""
 
 
 class Client:
@@ -114,12 +123,15 @@ class Client:
         """What a spec would do; nothing is stored. Raises `Invalid`."""
         return self._read(PlanView, "POST", "/v1/jobs:validate", json=spec)
 
-    def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> JobView:
-        """Queue a job. Raises `Invalid`.
+    def submit(
+        self, spec: Mapping[str, Any], *, idempotency_key: str | None = None, owner: str | None = None
+    ) -> JobView:
+        """Queue a job; owners take turns. Raises `Invalid`, or `TooMany` while the queue is full.
 
         Sent again when no answer comes: with its key, which is made here when none is given, a submit is done once.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        headers |= {"Annealer-Owner": owner} if owner else {}
         return self._patiently(
             lambda: self._read(JobView, "POST", "/v1/jobs", json=spec, headers=headers), patience=10.0
         )
@@ -168,6 +180,18 @@ class Client:
     def cancel(self, job_id: str) -> JobView:
         """Ask for a job's end. Raises `NotFound`, or `Refused` when it has ended otherwise."""
         return self._read(JobView, "POST", f"/v1/jobs/{job_id}/cancel")
+
+    def pause(self, job_id: str) -> JobView:
+        """Ask a job to stop until it is resumed. Raises `NotFound`, or `Refused` when it has ended."""
+        return self._read(JobView, "POST", f"/v1/jobs/{job_id}:pause")
+
+    def resume(self, job_id: str) -> JobView:
+        """Let a paused job go on. Raises `NotFound`, or `Refused` when it has ended."""
+        return self._read(JobView, "POST", f"/v1/jobs/{job_id}:resume")
+
+    def retry(self, job_id: str, start: From = "checkpoint") -> JobView:
+        """Queue a failed or cancelled job again. Raises `NotFound`, or `Refused` in any other state."""
+        return self._read(JobView, "POST", f"/v1/jobs/{job_id}:retry", json={"from": start})
 
     def delete(self, job_id: str) -> None:
         """Remove a finished job. Raises `NotFound`, or `Refused` while it is not finished."""
@@ -258,7 +282,9 @@ class Client:
             try:
                 return act()
             except (Unreachable, ProblemError) as error:
-                passing = isinstance(error, Unreachable) or error.problem.status == 503
+                passing = isinstance(error, Unreachable) or error.problem.status in PASSING
+                if isinstance(error, ProblemError):
+                    pause = max(pause, error.retry_after)
                 if not passing or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
@@ -285,7 +311,9 @@ def _refusal(answer: httpx.Response) -> ProblemError:
         problem = ProblemView.model_validate_json(answer.content)
     except ValidationError:
         problem = _foreign(answer)
-    return KINDS.get(answer.status_code, ProblemError)(problem)
+    retry_after = answer.headers.get("Retry-After", "")
+    seconds = float(retry_after) if retry_after.isdecimal() else 0.0
+    return KINDS.get(answer.status_code, ProblemError)(problem, seconds)
 
 
 def _foreign(answer: httpx.Response) -> ProblemView:

@@ -20,6 +20,7 @@ from trainer.errors import SpecInvalid
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+QUEUE_FULL_SECONDS = 10
 
 log = structlog.get_logger()
 
@@ -103,8 +104,10 @@ def _store_problem(error: store.StoreError) -> Problem:
         case store.NotFound():
             return Problem(404, "not-found", str(error))
         case store.MoveRefused():
-            members: dict[str, Any] = {"from": error.before, "to": error.after}
+            members: dict[str, Any] = {"from": error.before, "to": error.after, "allowed": list(error.allowed)}
             return Problem(409, "move-refused", str(error), **members)
+        case store.QueueFull():
+            return Problem(429, "queue-full", str(error), headers={"Retry-After": str(QUEUE_FULL_SECONDS)})
         case store.KeyReused():
             place = {"header": "Idempotency-Key", "code": "reused", "detail": str(error)}
             return Problem(422, "key-reused", "Use a new key for a new request.", errors=[place])

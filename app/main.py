@@ -19,6 +19,7 @@ from app.notify import Watcher
 from app.queue import Bell
 from app.settings import Settings
 from app.store import engine
+from app.throttle import Throttle
 
 
 def create(settings: Settings | None = None) -> FastAPI:
@@ -36,6 +37,8 @@ def create(settings: Settings | None = None) -> FastAPI:
     for resource in (jobs, events, metrics, layers, snapshots, ensembles, datasets, workers, health):
         app.include_router(resource.router)
     app.add_api_route("/", _front, include_in_schema=False)
+    if settings.requests_per_minute:
+        app.add_middleware(Throttle, per_minute=settings.requests_per_minute)
     app.add_middleware(Trace)
     errors.install(app)
     documents.install(app, __version__)

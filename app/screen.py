@@ -32,6 +32,7 @@ COLOURS = {
     Status.FAILED: "red",
     Status.CANCELLED: "yellow",
     Status.RUNNING: "cyan",
+    Status.PAUSED: "magenta",
 }
 NUMBERS = {
     *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
@@ -118,6 +119,11 @@ def job_summary(job: JobView) -> Table:
     table.add_row("labels", Text(", ".join(f"{key}={value}" for key, value in job.labels.items()) or "none"))
     table.add_row("progress", f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}")
     table.add_row("attempt", f"{job.attempt}; given up after {job.max_attempts} that fail")
+    table.add_row("owner", job.owner)
+    if job.priority:
+        table.add_row("priority", str(job.priority))
+    if job.max_runtime is not None:
+        table.add_row("may run for", f"{job.max_runtime:g} s")
     if job.queue_position:
         table.add_row("in the queue", str(job.queue_position))
     if job.latest:

@@ -1,14 +1,16 @@
 """The store as tests use it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine
 
-from app.store import attempts, datasets, jobs
-from app.store.attempts import Changes, Claim
+from app.store import attempts, claims, datasets, jobs
+from app.store.claims import Claim
 from app.store.engine import read, write
 from app.store.jobs import Idempotency
-from app.store.models import Job
+from app.store.models import Attempt, Job
+from app.store.reports import Changes
 from app.store.states import Wanted
 from tests.specs import spec
 
@@ -19,8 +21,16 @@ class Shop:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def submit(self, *, key: str | None = None, request: str = "r", max_attempts: int = 5, **changes: Any) -> Job:
-        """Queue a job."""
+    def submit(
+        self,
+        *,
+        key: str | None = None,
+        request: str = "r",
+        max_attempts: int = 5,
+        options: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> Job:
+        """Queue a job; `options` are those of `jobs.submit`, `changes` those of the spec."""
         with write(self.engine) as session:
             dataset = datasets.get(session, "mnist5k")
             job, _ = jobs.submit(
@@ -30,13 +40,14 @@ class Shop:
                 steps_per_epoch=10,
                 max_attempts=max_attempts,
                 idempotency=Idempotency(key, request) if key else None,
+                **(options or {}),
             )
             return job
 
     def claim(self, *, devices: tuple[str, ...] = ("auto", "cpu"), lease: float = 60.0) -> Claim | None:
         """Take the next job as a worker does."""
         with write(self.engine) as session:
-            return attempts.claim(session, worker_id="work_1", devices=devices, device="cpu", lease_seconds=lease)
+            return claims.claim(session, worker_id="work_1", devices=devices, device="cpu", lease_seconds=lease)
 
     def claimed(self, *, lease: float = 60.0, **changes: Any) -> Claim:
         """A new job that is running."""
@@ -46,9 +57,11 @@ class Shop:
         return claim
 
     def record(self, claim: Claim, **changes: Any) -> Wanted:
-        """Store what a training has reported."""
+        """Store what a training has reported, as the attempt's next batch."""
         with write(self.engine) as session:
-            return attempts.record(session, claim.job_id, claim.attempt, 60.0, Changes(**changes))
+            known = session.get(Attempt, (claim.job_id, claim.attempt))
+            batch = known.batch + 1 if known else 1
+            return attempts.record(session, claim.job_id, claim.attempt, 60.0, Changes(**changes), batch)
 
     def job(self, job_id: str) -> Job:
         """The job as it is now."""

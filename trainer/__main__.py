@@ -30,9 +30,9 @@ from trainer.events import (
     VoteScores,
     ensemble_title,
 )
+from trainer.plan import check
 from trainer.spec import TrainingSpec
 from trainer.train import Resume, train
-from trainer.validation import check
 
 DONE, BAD_INPUT, FAILED, STOPPED = 0, 2, 3, 4
 CHECKPOINT = "checkpoint.safetensors"

@@ -62,8 +62,8 @@ def of(model: nn.Module, ensemble: Ensemble) -> RunningAverage | None:
 
 
 @torch.no_grad()
-def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the statistics of batch norm to their means over `batches`, each counted by its images (Izmailov 2018).
+def recompute_statistics(model: nn.Module, batches: Iterable[tuple[Tensor, int]]) -> None:
+    """Set the statistics of batch norm to their means over batches of images, each with its weight (Izmailov 2018).
 
     The model sees them in training mode; weights stay as they are. Without batch norm nothing is run.
     """
@@ -76,10 +76,10 @@ def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     for norm in norms:
         norm.reset_running_stats()
     seen = 0
-    for images in batches:
-        seen += len(images)
+    for images, weight in batches:
+        seen += weight
         for norm in norms:
-            norm.momentum = len(images) / seen
+            norm.momentum = weight / seen
         model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

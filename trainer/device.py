@@ -40,10 +40,10 @@ def computes_in(device: torch.device, precision: Literal["bfloat16", "float16"])
     return has_any and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def describe(device: torch.device, execution: Execution, memory_format: str) -> dict[str, str]:
+def describe(device: torch.device, execution: Execution, memory_format: str, devices: int) -> dict[str, str]:
     """What the bits of a result depend on beside the data, the network and its updates.
 
-    `memory_format` is the one in use.
+    `memory_format` is the one in use, and `devices` how many train together.
     """
     name = (
         torch.cuda.get_device_name(device)
@@ -56,6 +56,7 @@ def describe(device: torch.device, execution: Execution, memory_format: str) -> 
         "torch": torch.__version__,
         "numpy": np.__version__,
         "device": name,
+        "devices": str(devices),
         "threads": str(torch.get_num_threads()),
         "precision": execution.precision,
         "memory_format": memory_format,

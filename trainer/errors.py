@@ -3,7 +3,8 @@
 TrainerError
 ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
 ├── DataInvalid      the data set cannot be read or does not fit the spec
-├── DeviceUnavailable  the device that the spec asks for is not here
+├── DeviceUnavailable  the devices that the spec asks for are not here
+├── PeerLost         another process of the same training is gone
 ├── ExecutionUnavailable  the precision or compiler that the spec asks for cannot be had here
 ├── LintRefused      the network starts badly, and the spec refuses that
 ├── InitializationFailed  the images give the network nothing to start from
@@ -30,7 +31,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Warning:
+class SpecWarning:
     """Something that will run, but hardly as wished. `pointer` and `code` as in `Mistake`."""
 
     pointer: str
@@ -57,7 +58,11 @@ class DataInvalid(TrainerError):
 
 
 class DeviceUnavailable(TrainerError):
-    """The device that the spec asks for is not on this machine."""
+    """The device that the spec asks for is not on this machine, or not as many."""
+
+
+class PeerLost(TrainerError):
+    """Another process of a training on several devices is gone."""
 
 
 class ExecutionUnavailable(TrainerError):

@@ -51,9 +51,16 @@ class Executor:
     def logits(self, images: Tensor) -> Tensor:
         """What the model puts out for a batch, (N, K) float32."""
         # A shape more would have to be compiled once more.
-        forward = self._forward if len(images) == self._batch_size else self._model
+        if len(images) != self._batch_size:
+            return self.eager(images)
         with self._autocast(), self._explained():
-            logits: Tensor = forward(images)
+            logits: Tensor = self._forward(images)
+        return logits.float()
+
+    def eager(self, images: Tensor) -> Tensor:
+        """The same, not compiled."""
+        with self._autocast():
+            logits: Tensor = self._model(images)
         return logits.float()
 
     def backward(self, loss: Tensor) -> None:

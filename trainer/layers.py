@@ -4,7 +4,7 @@ Both the layer table, which needs no torch, and the torch modules (`trainer.buil
 description. Shapes are of one image: `(channels, height, width)` or `(features,)`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, Literal
@@ -334,6 +334,11 @@ class LayerRow:
     biases: int
     multiply_adds: int
     activations: int
+
+
+def parameters(rows: Iterable[LayerRow]) -> int:
+    """Weights and biases of all layers."""
+    return sum(row.weights + row.biases for row in rows)
 
 
 def table(layers: Sequence[Layer], shape: Shape, *, first: int = 0, prefix: str = "") -> tuple[LayerRow, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from trainer.layers import LayerRow
+from trainer.layers import LayerRow, parameters
 from trainer.spec import AdaGrad, Adam, AdamW, NoMomentum, Optimizer, RmsProp, Sgd, TrainingSpec, WeightAveraging
 
 BYTES = 4
@@ -16,11 +16,11 @@ PRECISION_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on the device in the midst of a training step, estimated.
+    """Bytes on each device in the midst of a training step, estimated.
 
     `weights` counts a pruned network's mask, the running average of weights and, in half precision, the rounded copies;
-    `activations` is what a full batch keeps until the backward pass. The data set, the libraries' work space and the
-    framework itself come on top.
+    `activations` is what the device's part of a full batch keeps until the backward pass. The data set, the libraries'
+    work space and the framework itself come on top.
     """
 
     weights: int
@@ -31,15 +31,16 @@ class Memory:
 
 def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     """For batches of the spec's size through the layers of `rows`."""
-    parameters = sum(row.weights + row.biases for row in rows)
+    weights = parameters(rows)
     of_a_value = PRECISION_BYTES[spec.execution.precision]
-    copies = of_a_value * parameters if of_a_value < BYTES else 0
+    copies = of_a_value * weights if of_a_value < BYTES else 0
+    part = -(-spec.batch_size // spec.devices)
     kept = 1 + bool(spec.pruning) + isinstance(spec.ensemble, WeightAveraging)
     return Memory(
-        weights=BYTES * parameters * kept + copies,
-        gradients=BYTES * parameters,
-        optimizer=BYTES * parameters * state_tensors(spec.optimizer),
-        activations=of_a_value * spec.batch_size * sum(row.activations for row in rows),
+        weights=BYTES * weights * kept + copies,
+        gradients=BYTES * weights,
+        optimizer=BYTES * weights * state_tensors(spec.optimizer),
+        activations=of_a_value * part * sum(row.activations for row in rows),
     )
 
 

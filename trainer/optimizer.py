@@ -59,6 +59,10 @@ class Updates:
         """Forget the gradients of the last step."""
         self._optimizer.zero_grad()
 
+    def gradients(self) -> list[Tensor]:
+        """The gradients at hand."""
+        return [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
+
     def step(self, rate: float) -> None:
         """One update by the gradients at hand."""
         rules = self._regularization

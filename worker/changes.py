@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from app.store.attempts import Changes, CheckpointRef, NewEnsemble, NewSnapshot, Progress
+from app.store.checkpoints import CheckpointRef
+from app.store.ensembles import NewEnsemble
+from app.store.reports import Changes, Progress
+from app.store.snapshots import NewSnapshot
 from app.store.states import Phase
 from trainer.events import (
     CheckpointReady,

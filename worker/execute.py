@@ -18,11 +18,13 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.store import attempts, blobs
-from app.store.attempts import Claim, Failure
+from app.store import attempts, blobs, claims
+from app.store.claims import Claim
 from app.store.engine import is_unavailable, retry
 from app.store.errors import BlobDamaged, Fenced
-from app.store.states import FailureClass, Wanted
+from app.store.reports import Failure
+from app.store.snapshots import SnapshotRef
+from app.store.states import FailureClass, Outcome, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
 from worker import forkserver, oom
 from worker.changes import changes_of
@@ -52,7 +54,7 @@ def work(station: Station) -> None:
 def _claim(station: Station) -> Claim | None:
     return retry(
         station.engine,
-        lambda session: attempts.claim(
+        lambda session: claims.claim(
             session,
             worker_id=station.id,
             devices=station.serves,
@@ -78,6 +80,10 @@ class Supervisor:
         self._over = threading.Event()
         self._replaced = threading.Event()
         self._cancelled = threading.Event()
+        self._pausing = threading.Event()
+        self._timed_out = threading.Event()
+        self._claimed_at = time.monotonic()
+        self._batches_stored = 0
         self._stop_asked_at: float | None = None
         self._child: forkserver.Child | None = None
         self._child_lock = threading.Lock()
@@ -102,6 +108,8 @@ class Supervisor:
         finally:
             self._over.set()
             self._kill()
+            if self._child:
+                self.station.children.discard(self._child)
             keeper.join()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -113,29 +121,42 @@ class Supervisor:
 
     def _supervise(self) -> None:
         kills_before = oom.out_of_memory_kills()
-        try:
-            order = self._order()
-        except BlobDamaged as error:
-            self._reject_checkpoint(str(error))
+        self._watch_the_time()
+        order = self._order()
+        if order is None:
             return
         if not self._start(order):
-            self._finish(None)
+            self._finish(self._timeout() if self._timed_out.is_set() else None)
             return
         for batch in self._batches():
             self._store(batch)
         assert self._child is not None
         exit_code = self._child.join()
         if self._has_refused_its_checkpoint:
-            self._reject_checkpoint("the child could not go on from it")
+            self._reject_checkpoint()
             return
         self._finish(self._failure(exit_code, oom.out_of_memory_kills() > kills_before))
 
-    def _order(self) -> Order:
-        """What the child is to do, with the files it goes on from fetched and checked."""
+    def _order(self) -> Order | None:
+        """What the child is to do, with the files it goes on from fetched and checked.
+
+        None where one of them is damaged: the attempt is over then, and the next goes on from an earlier one.
+        """
         claim, settings = self.claim, self.station.settings
         checkpoint = None
         if claim.checkpoint:
-            checkpoint = self._fetch(claim.checkpoint.sha256, "resume.safetensors")
+            try:
+                checkpoint = self._fetch(claim.checkpoint.sha256, "resume.safetensors")
+            except BlobDamaged:
+                self._reject_checkpoint()
+                return None
+        snapshots = []
+        for taken in claim.snapshots:
+            try:
+                snapshots.append(self._fetch(taken.sha256, f"resume-snapshot-{taken.number}.safetensors"))
+            except BlobDamaged:
+                self._reject_snapshot(taken)
+                return None
         return Order(
             spec=claim.spec_json,
             dataset=claim.dataset,
@@ -144,9 +165,7 @@ class Supervisor:
             threads=settings.threads_per_job,
             scratch=self.scratch,
             checkpoint=checkpoint,
-            snapshots=tuple(
-                self._fetch(taken.sha256, f"resume-snapshot-{taken.number}.safetensors") for taken in claim.snapshots
-            ),
+            snapshots=tuple(snapshots),
             checkpoint_seconds=settings.checkpoint_seconds,
             report_seconds=settings.report_seconds,
         )
@@ -162,6 +181,7 @@ class Supervisor:
             if self._is_ending:
                 return False
             self._child = forkserver.start("run", order)
+            self.station.children.add(self._child)
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
@@ -200,12 +220,13 @@ class Supervisor:
         """One transaction for the batch; the training's last word waits for the transaction that ends the job."""
         if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
             self._last = batch[-1]
-        self._patiently(lambda: self._record(batch))
+        self._batches_stored += 1
+        self._patiently(lambda: self._record(batch, self._batches_stored))
         for message in batch:
             if message.file:
                 (self.scratch / message.file).unlink(missing_ok=True)
 
-    def _record(self, batch: list[Message]) -> None:
+    def _record(self, batch: list[Message], number: int) -> None:
         hashes = {
             message.file: blobs.put(self.station.engine, self.scratch / message.file)
             for message in batch
@@ -215,7 +236,7 @@ class Supervisor:
         retry(
             self.station.engine,
             lambda session: attempts.record(
-                session, self.claim.job_id, self.claim.attempt, self.station.settings.lease_seconds, changes
+                session, self.claim.job_id, self.claim.attempt, self.station.settings.lease_seconds, changes, number
             ),
         )
 
@@ -242,32 +263,28 @@ class Supervisor:
     def _finish(self, failure: Failure | None) -> None:
         """Close the attempt and move the job in one transaction."""
         job_id, attempt = self.claim.job_id, self.claim.attempt
-        lease = self.station.settings.lease_seconds
-        finished = self._last is not None and isinstance(self._last.event, TrainingFinished)
+        is_done = self._last is not None and isinstance(self._last.event, TrainingFinished)
+        self._end(lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=failure))
 
-        def end(session: Session) -> str:
-            wanted = attempts.renew(session, job_id, attempt, lease)
-            if wanted is Wanted.CANCEL:
-                attempts.cancel(session, job_id, attempt)
-                return "cancelled"
-            if finished:
-                attempts.succeed(session, job_id, attempt)
-                return "succeeded"
-            if failure is None:
-                attempts.release(session, job_id, attempt)
-                return "released"
-            attempts.fail(session, job_id, attempt, failure)
-            return failure.code
+    def _end(self, act: Callable[[Session], Outcome]) -> None:
+        """Do what ends the attempt, once: where an answer was lost, what it said is found in the database."""
 
-        outcome = self._patiently(lambda: retry(self.station.engine, end))
+        def once(session: Session) -> Outcome:
+            return attempts.ended(session, self.claim.job_id, self.claim.attempt) or act(session)
+
+        outcome = self._patiently(lambda: retry(self.station.engine, once))
         self.log.info("attempt ended", outcome=outcome)
-        if outcome == "released" or failure is not None:
+        if outcome in (Outcome.RELEASED, Outcome.CRASHED):
             self.station.bell.ring(self.claim.spec["device"])
 
     def _failure(self, exit_code: int, out_of_memory: bool) -> Failure | None:
         """What the child's end means; None where it was asked to stop or has done everything."""
         event = self._last.event if self._last else None
-        if isinstance(event, TrainingFinished | TrainingStopped) or self._is_ending:
+        if isinstance(event, TrainingFinished):
+            return None
+        if self._timed_out.is_set():
+            return self._timeout()
+        if isinstance(event, TrainingStopped) or self._is_ending:
             return None
         if isinstance(event, Failed):
             failure_class = FailureClass(event.failure_class)
@@ -285,6 +302,12 @@ class Supervisor:
         how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         return _broken(f"child_{how.replace(' ', '_')}", f"The training process ended with {how}.")
 
+    def _timeout(self) -> Failure:
+        limit = self.claim.max_runtime
+        message = f"The job has run for the {limit:g} seconds that its max_runtime allows."
+        hint = "Retry it to go on from its last checkpoint for as long again, or submit it with a higher max_runtime."
+        return Failure(FailureClass.TIMEOUT, "max_runtime", message, {"max_runtime": limit}, hint, None)
+
     def _output_tail(self, size: int = 4_000) -> str:
         with suppress(OSError):
             return (self.scratch / "child.log").read_bytes()[-size:].decode(errors="replace")
@@ -295,26 +318,31 @@ class Supervisor:
         event = self._last.event if self._last else None
         return isinstance(event, Failed) and event.code == "checkpoint_damaged" and self.claim.checkpoint is not None
 
-    def _reject_checkpoint(self, reason: str) -> None:
-        assert self.claim.checkpoint is not None
-        self.log.warning("checkpoint is damaged", reason=reason)
-        step = self.claim.checkpoint.step
-        self._patiently(
-            lambda: retry(
-                self.station.engine,
-                lambda session: attempts.reject_checkpoint(session, self.claim.job_id, self.claim.attempt, step),
-            )
-        )
+    def _reject_checkpoint(self) -> None:
+        checkpoint = self.claim.checkpoint
+        assert checkpoint is not None
+        self.log.warning("checkpoint is damaged", step=checkpoint.step)
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        self._end(lambda session: attempts.reject_checkpoint(session, job_id, attempt, checkpoint))
+
+    def _reject_snapshot(self, snapshot: SnapshotRef) -> None:
+        self.log.warning("snapshot is damaged", number=snapshot.number)
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        self._end(lambda session: attempts.reject_snapshot(session, job_id, attempt, snapshot))
 
     # The keeper's thread.
 
     @property
     def _is_ending(self) -> bool:
-        return self._cancelled.is_set() or self._replaced.is_set() or self.station.draining.is_set()
+        reasons = (self._cancelled, self._replaced, self._pausing, self._timed_out, self.station.draining)
+        return any(reason.is_set() for reason in reasons)
 
     def _keep(self) -> None:
         """Renew the lease and follow the user's wish until the attempt is over."""
         while not self._over.wait(self.station.settings.beat_seconds):
+            self._watch_the_time()
+            if self._timed_out.is_set() or self.station.draining.is_set():
+                self._ask_to_stop()
             try:
                 wanted = self._renew()
             except Fenced:
@@ -328,8 +356,15 @@ class Supervisor:
             if wanted is Wanted.CANCEL:
                 self._cancelled.set()
                 self._kill()
-            elif self.station.draining.is_set():
+            elif wanted is Wanted.PAUSE:
+                self._pausing.set()
+            if self._pausing.is_set():
                 self._ask_to_stop()
+
+    def _watch_the_time(self) -> None:
+        left = self.claim.seconds_left
+        if left is not None and time.monotonic() - self._claimed_at >= left:
+            self._timed_out.set()
 
     def _renew(self) -> Wanted:
         claim = self.claim
@@ -347,7 +382,7 @@ class Supervisor:
                 self._stop_asked_at = time.monotonic()
                 with suppress(OSError):
                     self._child.connection.send_bytes(STOP)
-            elif time.monotonic() - self._stop_asked_at > self.station.settings.grace_seconds:
+            elif time.monotonic() - self._stop_asked_at > self.station.settings.checkpoint_grace_seconds:
                 self._child.kill()
 
     def _kill(self) -> None:

@@ -4,11 +4,13 @@ import sys
 
 import structlog
 from celery.signals import setup_logging, worker_shutting_down
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs, queue
 from app.settings import Settings
 from app.store import engine, migrate, workers
 from worker import forkserver, tasks
+from worker.drain import Drain
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.sweep import Sweeper
@@ -33,7 +35,8 @@ def main() -> None:
     tasks.bind(celery, station)
     # Whoever answers this signal has set up logging: we have.
     setup_logging.connect(lambda **_: None, weak=False)
-    worker_shutting_down.connect(lambda **_: station.draining.set(), weak=False)
+    drain = Drain(station)
+    worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
     sweeper = Sweeper(station)
     sweeper.start()
     log.info("worker ready", worker=station.id, device=station.device, slots=worker_settings.slots)
@@ -42,7 +45,10 @@ def main() -> None:
     finally:
         station.draining.set()
         sweeper.join()
-        engine.retry(database, lambda session: workers.forget(session, station.id))
+        try:
+            engine.retry(database, lambda session: workers.forget(session, station.id))
+        except SQLAlchemyError as error:
+            log.warning("database is away", error=type(error).__name__)
         station.close_scratch()
 
 

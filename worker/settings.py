@@ -38,8 +38,15 @@ class WorkerSettings(BaseSettings):
         default=600.0, gt=0, description="How long a training goes on while the database is away."
     )
     grace_seconds: float = Field(
-        default=10.0, gt=0, description="How long a training may take to checkpoint when the worker stops."
+        default=15.0,
+        gt=0,
+        description="How long a worker may take to stop; its trainings get two thirds of it for a checkpoint.",
     )
+
+    @property
+    def checkpoint_grace_seconds(self) -> float:
+        """How long a training that is to stop may take to make its last checkpoint."""
+        return self.grace_seconds * 2 / 3
 
     @property
     def threads_per_job(self) -> int:

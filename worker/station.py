@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from app.queue import Bell
 from app.store import ids
+from worker.forkserver import Child
 from worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -23,6 +24,7 @@ class Station:
     """Shared by the threads of one worker process.
 
     `slots` holds the free device slots, each a torch device name: a thread that takes one may run a job on it.
+    `children` are the trainings that run now.
     """
 
     engine: Engine
@@ -34,6 +36,7 @@ class Station:
     host: str = field(default_factory=socket.gethostname)
     draining: threading.Event = field(default_factory=threading.Event)
     slots: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
+    children: set[Child] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for slot in range(self.settings.slots):

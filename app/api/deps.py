@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Request, params
+from fastapi import Depends, Header, Path, Request, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from sqlalchemy import Engine
@@ -12,11 +12,12 @@ from app.notify import Watcher
 from app.queue import Bell
 from app.settings import Settings
 from app.store.engine import read
-from app.store.jobs import get
+from app.store.jobs import DEFAULT_OWNER, get
 
 LONGEST_WAIT = 60
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
-Id = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Id = Annotated[str, Path(max_length=100, pattern=NAME)]
 """What every id and name in an address looks like."""
 
 
@@ -40,10 +41,19 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _owner(
+    annealer_owner: Annotated[
+        str, Header(max_length=100, pattern=NAME, description="Whose job it is: owners take turns.")
+    ] = DEFAULT_OWNER,
+) -> str:
+    return annealer_owner
+
+
 EngineOf = Annotated[Engine, Depends(_engine)]
 BellOf = Annotated[Bell, Depends(_bell)]
 WatcherOf = Annotated[Watcher, Depends(_watcher)]
 SettingsOf = Annotated[Settings, Depends(_settings)]
+OwnerOf = Annotated[str, Depends(_owner)]
 
 
 def refuse_unknown_parameters(request: Request) -> None:
@@ -69,11 +79,26 @@ def refuse_unknown_parameters(request: Request) -> None:
 
 async def _json_body(request: Request, settings: SettingsOf) -> bytes:
     """The body as it comes, refused once it is over the limit, whatever Content-Length says."""
+    _demand_json(request)
+    return await _bounded(request, settings.max_body_bytes)
+
+
+async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
+    """The same, and nothing where nothing comes."""
+    body = await _bounded(request, settings.max_body_bytes)
+    if body:
+        _demand_json(request)
+    return body
+
+
+def _demand_json(request: Request) -> None:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         detail = f"Send JSON with Content-Type: application/json, not {kind or 'nothing'}."
         raise Problem(415, "unsupported-media-type", detail)
-    limit = settings.max_body_bytes
+
+
+async def _bounded(request: Request, limit: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -83,6 +108,7 @@ async def _json_body(request: Request, settings: SettingsOf) -> bytes:
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]
+OptionalJsonBody = Annotated[bytes, Depends(_optional_json_body)]
 
 
 def wait_seconds(request: Request) -> int | None:

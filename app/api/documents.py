@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.schemas import ProblemView
+from app.api.schemas import ProblemView, RetryRequest
 from app.errors import CONTENT_TYPE
 from trainer.spec import TrainingSpec
 
@@ -49,6 +49,13 @@ SPEC_BODY: dict[str, Any] = {
     }
 }
 
+RETRY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="RetryRequest")}}},
+    }
+}
+
 ETAG = {"ETag": {"description": "The job's version.", "schema": {"type": "string"}}}
 
 SUBMITTED: dict[int | str, dict[str, Any]] = {
@@ -87,6 +94,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+TOO_MANY = {
+    str(status): {
+        **refusal,
+        "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+    }
+    for status, refusal in problems(429).items()
+}
+
+
 def install(app: FastAPI, version: str) -> None:
     """Let `app` describe itself, the spec and the problem document included."""
 
@@ -94,10 +110,14 @@ def install(app: FastAPI, version: str) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=TITLE, version=version, description=DESCRIPTION, routes=app.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (TrainingSpec, ProblemView):
+            for model in (TrainingSpec, RetryRequest, ProblemView):
                 schema = model.model_json_schema(ref_template=REF)
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema
+            for path, methods in document["paths"].items():
+                if path.startswith("/v1/"):
+                    for operation in methods.values():
+                        operation["responses"] |= TOO_MANY
             # Our own 422 is a problem document; the framework's is never sent.
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)

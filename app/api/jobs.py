@@ -1,6 +1,7 @@
-"""`/v1/jobs`: submit, validate, list, poll, cancel, delete."""
+"""`/v1/jobs`: submit, validate, list, poll, cancel, pause, resume, retry, delete."""
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -8,24 +9,37 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.api import documents
-from app.api.deps import BellOf, EngineOf, Id, JsonBody, SettingsOf, WatcherOf, matches, wait_seconds
-from app.api.schemas import JobList, JobView, PlanView
+from app.api.deps import (
+    BellOf,
+    EngineOf,
+    Id,
+    JsonBody,
+    OptionalJsonBody,
+    OwnerOf,
+    SettingsOf,
+    WatcherOf,
+    matches,
+    wait_seconds,
+)
+from app.api.schemas import JobList, JobView, PlanView, RetryRequest
 from app.api.views import job_view, job_views, plan_view
 from app.errors import Problem, bad_header
 from app.settings import Settings
-from app.store import datasets, jobs
-from app.store.engine import read, retry
+from app.store import datasets, jobs, wishes
+from app.store.engine import read
+from app.store.engine import retry as transact
 from app.store.jobs import Idempotency, JobFilter, Sort
 from app.store.models import Dataset, Job
 from app.store.states import Status
 from trainer.errors import Mistake, SpecInvalid
 from trainer.parsing import parse
+from trainer.plan import Plan, check
 from trainer.spec import TrainingSpec
-from trainer.validation import Plan, check
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -44,6 +58,7 @@ def submit(
     engine: EngineOf,
     bell: BellOf,
     settings: SettingsOf,
+    owner: OwnerOf,
     tasks: BackgroundTasks,
     response: Response,
     idempotency_key: Annotated[
@@ -56,10 +71,10 @@ def submit(
 
     def store(session: Session) -> tuple[JobView, bool]:
         dataset, plan = _plan(session, spec)
-        job, created = _submit(session, plan, dataset, settings, idempotency)
+        job, created = _submit(session, plan, dataset, settings, owner, idempotency)
         return job_view(session, job), created
 
-    view, created = retry(engine, store)
+    view, created = transact(engine, store)
     response.headers["Location"] = view.links.self_
     response.headers["ETag"] = _etag(view)
     if created:
@@ -145,13 +160,40 @@ async def show(
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=documents.problems(404, 409, 422, 503))
 def cancel(job_id: Id, engine: EngineOf, response: Response) -> JobView:
-    """At once while it is queued, within two seconds while it runs. Cancelling twice is fine."""
+    """At once while it is queued or paused, within two seconds while it runs. Cancelling twice is fine."""
+    return _wish(engine, response, lambda session: wishes.cancel(session, job_id))
 
-    def act(session: Session) -> JobView:
-        return job_view(session, jobs.request_cancel(session, job_id))
 
-    view = retry(engine, act)
-    response.headers["ETag"] = _etag(view)
+@router.post("/jobs/{job_id}:pause", summary="Pause a job", responses=documents.problems(404, 409, 422, 503))
+def pause(job_id: Id, engine: EngineOf, response: Response) -> JobView:
+    """At once while it is queued; a running one makes a checkpoint and frees its device. Pausing twice is fine."""
+    return _wish(engine, response, lambda session: wishes.pause(session, job_id))
+
+
+@router.post("/jobs/{job_id}:resume", summary="Resume a paused job", responses=documents.problems(404, 409, 422, 503))
+def resume(job_id: Id, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response) -> JobView:
+    """Queue it again; it goes on to the bit from where it was. Resuming twice is fine."""
+    view = _wish(engine, response, lambda session: wishes.resume(session, job_id))
+    tasks.add_task(bell.ring, view.spec["device"])
+    return view
+
+
+@router.post(
+    "/jobs/{job_id}:retry",
+    summary="Retry a failed or cancelled job",
+    responses=documents.problems(404, 409, 413, 415, 422, 503),
+    openapi_extra=documents.RETRY_BODY,
+)
+def retry(
+    job_id: Id, body: OptionalJsonBody, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response
+) -> JobView:
+    """Queue it again, from its last checkpoint or from the start. Its attempts and running time count anew.
+
+    Asked again before the job has ended, it changes nothing.
+    """
+    start = _retry_request(body).from_
+    view = _wish(engine, response, lambda session: wishes.retry(session, job_id, start))
+    tasks.add_task(bell.ring, view.spec["device"])
     return view
 
 
@@ -163,7 +205,29 @@ def cancel(job_id: Id, engine: EngineOf, response: Response) -> JobView:
 )
 def delete(job_id: Id, engine: EngineOf) -> None:
     """Its metrics, events and snapshots go with it; weights that another job has too stay."""
-    retry(engine, lambda session: jobs.delete(session, job_id))
+    transact(engine, lambda session: jobs.delete(session, job_id))
+
+
+def _wish(engine: Engine, response: Response, ask: Callable[[Session], Job]) -> JobView:
+    view = transact(engine, lambda session: job_view(session, ask(session)))
+    response.headers["ETag"] = _etag(view)
+    return view
+
+
+def _retry_request(body: bytes) -> RetryRequest:
+    try:
+        return RetryRequest.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        places = [
+            {
+                "pointer": "".join(f"/{part}" for part in mistake["loc"]),
+                "code": mistake["type"],
+                "detail": f"{mistake['msg']}.",
+            }
+            for mistake in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        detail = 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.'
+        raise Problem(422, "request-invalid", detail, errors=places) from None
 
 
 def _show(engine: Engine, job_id: str) -> JobView:
@@ -185,7 +249,7 @@ def _plan(session: Session, spec: TrainingSpec) -> tuple[Dataset, Plan]:
 
 
 def _submit(
-    session: Session, plan: Plan, dataset: Dataset, settings: Settings, idempotency: Idempotency | None
+    session: Session, plan: Plan, dataset: Dataset, settings: Settings, owner: str, idempotency: Idempotency | None
 ) -> tuple[Job, bool]:
     return jobs.submit(
         session,
@@ -193,6 +257,8 @@ def _submit(
         dataset,
         steps_per_epoch=plan.steps_per_epoch,
         max_attempts=settings.max_attempts,
+        owner=owner,
+        max_queued=settings.max_queued,
         idempotency=idempotency,
     )
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.store.states import FailureClass, Phase, Status, Wanted
+from app.store.states import Action, FailureClass, Phase, Status, Wanted
+from app.store.wishes import From
 from trainer.events import EnsembleKind
 
 
@@ -87,6 +88,8 @@ class JobView(View):
     name: str
     labels: dict[str, str]
     dataset: str
+    owner: str = Field(description="Owners take turns.")
+    priority: int = Field(description="The highest is taken first.")
     spec: dict[str, Any] = Field(description="The resolved spec: all defaults filled in.")
     spec_sha256: Sha256
     status: Status
@@ -94,15 +97,28 @@ class JobView(View):
     wanted: Wanted = Field(description="What the user wants; the worker follows.")
     version: int
     attempt: int = Field(description="Attempts made so far.")
-    max_attempts: int
+    max_attempts: int = Field(description="Failures of the machinery before one is final, since the last retry.")
+    max_runtime: float | None = Field(description="Seconds that attempts since the last retry may run; null for any.")
     progress: ProgressView
     latest: EpochView | None = Field(description="The newest finished epoch.")
-    queue_position: int | None = Field(description="While queued: 1 for the next.")
+    queue_position: int | None = Field(description="While queued: 1 for the next. Between owners, an estimate.")
     error: ErrorView | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     links: LinksView
+
+
+class RetryRequest(View):
+    """How to try a job again."""
+
+    from_: From = Field(
+        default="checkpoint",
+        alias="from",
+        description="Go on from the last checkpoint, or train from the `start`. What was reported after is removed.",
+    )
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class JobList(View):
@@ -368,5 +384,6 @@ class ProblemView(View):
     errors: list[PlaceView] = []
     from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
     to: str | None = Field(default=None, description="409: the status that it cannot take.")
+    allowed: list[Action] | None = Field(default=None, description="409: what may be asked of the job instead.")
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)

@@ -27,10 +27,10 @@ from app.api.schemas import (
     WarningView,
     WorkerView,
 )
-from app.store import ensembles, jobs, metrics
+from app.store import ensembles, metrics, turns
 from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
-from trainer.validation import Plan
+from trainer.plan import Plan
 
 
 def job_view(session: Session, job: Job) -> JobView:
@@ -41,7 +41,7 @@ def job_view(session: Session, job: Job) -> JobView:
 def job_views(session: Session, found: Sequence[Job]) -> list[JobView]:
     """Jobs as they are now."""
     newest = metrics.latest(session, [job.id for job in found])
-    positions = jobs.queue_positions(session, found)
+    positions = turns.positions(session, found)
     return [_job(job, newest.get(job.id), positions.get(job.id)) for job in found]
 
 
@@ -191,6 +191,8 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
         name=job.name,
         labels=job.labels,
         dataset=job.spec["dataset"],
+        owner=job.owner,
+        priority=job.priority,
         spec=job.spec,
         spec_sha256=job.spec_sha256,
         status=job.status,
@@ -199,6 +201,7 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
         version=job.version,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
+        max_runtime=job.max_runtime,
         progress=_progress(job),
         latest=epoch_view(newest) if newest else None,
         queue_position=position,

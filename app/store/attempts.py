@@ -1,173 +1,23 @@
-"""What a worker does with a job: claim, renew, record, finish.
+"""What a worker does with a job that it has claimed: renew, record, finish.
 
 An attempt's number is a fencing token. Every write renews its lease first, in the same transaction, and is
 refused with `Fenced` when the attempt is closed: whatever has closed it, another worker may have the job now.
+
+A commit whose answer was lost is made again. Batches are numbered, so that a repeated one is known and changes
+nothing; a worker that finds its attempt closed asks `ended` whether it has done that itself.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.store import datasets, ensembles, events, ids, jobs, layers, metrics, snapshots
-from app.store.clock import from_now, now
+from app.store import blobs, checkpoints, ensembles, events, jobs, layers, metrics, snapshots
+from app.store.checkpoints import CheckpointRef
+from app.store.clock import from_now, now, seconds_between
 from app.store.errors import Fenced
-from app.store.models import (
-    Attempt,
-    Checkpoint,
-    Dataset,
-    Ensemble,
-    EnsembleMember,
-    Epoch,
-    Job,
-    Snapshot,
-    Worker,
-)
-from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
-from trainer.events import EnsembleKind, LayersInspected, Scores, VoteScores
-
-KEPT_CHECKPOINTS = 2
-
-
-@dataclass(frozen=True)
-class CheckpointRef:
-    """Where a training goes on from."""
-
-    step: int
-    epoch: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class SnapshotRef:
-    """A snapshot that was taken before the checkpoint."""
-
-    number: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job that is now this worker's, and what it goes on from."""
-
-    job_id: str
-    attempt: int
-    spec: Mapping[str, Any]
-    dataset: str
-    dataset_sha256: str
-    checkpoint: CheckpointRef | None
-    snapshots: tuple[SnapshotRef, ...]
-
-    @property
-    def spec_json(self) -> str:
-        """The spec as a document."""
-        return json.dumps(self.spec)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why an attempt failed: a stable code, a sentence, a hint, and the step it got to, if that is known."""
-
-    failure_class: FailureClass
-    code: str
-    message: str
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    hint: str | None = None
-    step: int | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training has come: the epoch in hand, steps done, and its speed since the last report."""
-
-    epoch: int
-    step: int
-    images_per_second: float
-
-
-@dataclass(frozen=True)
-class NewSnapshot:
-    """A snapshot whose weights are stored in the blob `sha256`."""
-
-    number: int
-    epoch: int
-    step: int
-    scores: Scores
-    provenance: Mapping[str, Any]
-    sha256: str
-
-
-@dataclass(frozen=True)
-class NewEnsemble:
-    """An ensemble of snapshots by number, with their weights; of averaged weights, `averaged` counts them."""
-
-    kind: EnsembleKind
-    members: Sequence[tuple[int, float]]
-    scores: Scores
-    single: Scores
-    geometric_mean: Scores
-    majority_vote: VoteScores
-    averaged: int | None = None
-
-
-@dataclass
-class Changes:
-    """What a training has reported since the last time, to be stored in one transaction."""
-
-    phase: Phase | None = None
-    progress: Progress | None = None
-    series: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
-    epochs: list[Mapping[str, Any]] = field(default_factory=list)
-    layers: list[LayersInspected] = field(default_factory=list)
-    snapshots: list[NewSnapshot] = field(default_factory=list)
-    checkpoints: list[CheckpointRef] = field(default_factory=list)
-    ensemble: NewEnsemble | None = None
-    events: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
-
-
-def claim(
-    session: Session, *, worker_id: str, devices: Sequence[str], device: str, lease_seconds: float
-) -> Claim | None:
-    """Take the oldest queued job that asks for one of `devices`, or None where there is none.
-
-    The same transaction removes what an earlier attempt reported after its last checkpoint: it will come again.
-    """
-    query = select(Job).where(Job.status == Status.QUEUED, Job.device.in_(devices))
-    query = query.order_by(Job.id).limit(1).with_for_update(skip_locked=True)
-    job = session.scalars(query, execution_options={"populate_existing": True}).first()
-    if job is None:
-        return None
-    checkpoint = _newest_checkpoint(session, job.id)
-    step = checkpoint.step if checkpoint else 0
-    _forget_after(session, job, checkpoint)
-    job.attempt += 1
-    jobs.move(job, Status.RUNNING)
-    session.add(
-        Attempt(
-            job_id=job.id,
-            number=job.attempt,
-            worker_id=worker_id,
-            device=device,
-            first_step=step + 1,
-            lease_expires_at=from_now(lease_seconds),
-        )
-    )
-    _tell_start(session, job, worker_id, device, step)
-    session.flush()
-    dataset = session.get_one(Dataset, job.dataset_id)
-    taken = snapshots.of_job(session, job.id)
-    return Claim(
-        job_id=job.id,
-        attempt=job.attempt,
-        spec=job.spec,
-        dataset=dataset.name,
-        dataset_sha256=datasets.facts(dataset).sha256,
-        checkpoint=checkpoint,
-        snapshots=tuple(SnapshotRef(snapshot.number, snapshot.sha256) for snapshot in taken),
-    )
+from app.store.models import Attempt, Checkpoint, Epoch, Job, Snapshot
+from app.store.reports import Changes, Failure
+from app.store.snapshots import SnapshotRef
+from app.store.states import FailureClass, Outcome, Status, Wanted
 
 
 def renew(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Wanted:
@@ -183,9 +33,17 @@ def renew(session: Session, job_id: str, attempt: int, lease_seconds: float) -> 
     return session.scalars(select(Job.wanted).where(Job.id == job_id)).one()
 
 
-def record(session: Session, job_id: str, attempt: int, lease_seconds: float, changes: Changes) -> Wanted:
-    """Store what a training has reported. Told twice, it is stored once. Raises `Fenced`."""
+def record(session: Session, job_id: str, attempt: int, lease_seconds: float, changes: Changes, batch: int) -> Wanted:
+    """Store a batch of reports, counted from 1 within the attempt. Told twice, it is stored once. Raises `Fenced`."""
     wanted = renew(session, job_id, attempt, lease_seconds)
+    is_new = (
+        update(Attempt)
+        .where(Attempt.job_id == job_id, Attempt.number == attempt, Attempt.batch < batch)
+        .values(batch=batch)
+        .execution_options(synchronize_session=False)
+    )
+    if session.execute(is_new).rowcount == 0:  # type: ignore[attr-defined]
+        return wanted
     job = jobs.lock(session, job_id)
     if changes.phase:
         job.phase = changes.phase
@@ -199,18 +57,49 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
     for inspected in changes.layers:
         layers.store(session, job_id, inspected)
     for snapshot in changes.snapshots:
-        _store_snapshot(session, job_id, snapshot)
+        snapshots.store(session, job_id, snapshot)
     for checkpoint in changes.checkpoints:
         session.merge(Checkpoint(job_id=job_id, **vars(checkpoint)))
     if changes.checkpoints:
-        _drop_old_checkpoints(session, job_id)
+        checkpoints.keep(session, job_id)
     if changes.ensemble:
-        _store_ensemble(session, job_id, changes.ensemble)
+        ensembles.store(session, job_id, changes.ensemble)
     for kind, message, data in changes.events:
         events.append(session, job, kind, message, data)
     job.version += 1
     session.flush()
     return wanted
+
+
+def ended(session: Session, job_id: str, attempt: int) -> Outcome | None:
+    """How the attempt's own worker has ended it; None while it is open. Raises `Fenced` where somebody else has."""
+    query = select(Attempt).where(Attempt.job_id == job_id, Attempt.number == attempt)
+    found = session.scalars(query, execution_options={"populate_existing": True}).first()
+    if found is None or found.outcome is Outcome.LOST:
+        raise Fenced(f"Attempt {attempt} at job {job_id} is closed.")
+    return found.outcome
+
+
+def finish(
+    session: Session, job_id: str, attempt: int, *, is_done: bool = False, failure: Failure | None = None
+) -> Outcome:
+    """End an attempt as the user wishes and as it went: everything done, failed, or else stopped. Raises `Fenced`.
+
+    A wish to cancel goes before all; one to pause comes too late for a training that is done or has failed.
+    """
+    _hold(session, job_id, attempt)
+    wanted = jobs.lock(session, job_id).wanted
+    if wanted is Wanted.CANCEL:
+        cancel(session, job_id, attempt)
+        return Outcome.CANCELLED
+    if is_done:
+        succeed(session, job_id, attempt)
+        return Outcome.SUCCEEDED
+    if failure:
+        fail(session, job_id, attempt, failure)
+        return _outcome(failure)
+    (pause if wanted is Wanted.PAUSE else release)(session, job_id, attempt)
+    return Outcome.RELEASED
 
 
 def succeed(session: Session, job_id: str, attempt: int) -> None:
@@ -230,10 +119,16 @@ def cancel(session: Session, job_id: str, attempt: int) -> None:
 def release(session: Session, job_id: str, attempt: int) -> None:
     """Hand the job back, because the worker stops; not counted as a failure. Raises `Fenced`."""
     job = _close(session, job_id, attempt, Outcome.RELEASED)
-    checkpoint = _newest_checkpoint(session, job_id)
-    where = f"step {checkpoint.step}" if checkpoint else "the start"
     jobs.move(job, Status.QUEUED)
-    events.append(session, job, "released", f"The worker stopped; the job goes on from {where} elsewhere.")
+    told = f"The training was stopped and handed back; it will go on {_where(session, job_id)}."
+    events.append(session, job, "released", told)
+
+
+def pause(session: Session, job_id: str, attempt: int) -> None:
+    """The worker has stopped as the user wished, until the job is resumed; no failure. Raises `Fenced`."""
+    job = _close(session, job_id, attempt, Outcome.RELEASED)
+    jobs.move(job, Status.PAUSED)
+    events.append(session, job, "paused", f"The job was paused. Resumed, it goes on {_where(session, job_id)}.")
 
 
 def fail(session: Session, job_id: str, attempt: int, failure: Failure) -> Status:
@@ -242,14 +137,20 @@ def fail(session: Session, job_id: str, attempt: int, failure: Failure) -> Statu
     Only failures of the infrastructure are tried again, up to the job's `max_attempts`, and not a third time
     when the same thing has happened twice at the same step.
     """
-    retried = failure.failure_class is FailureClass.INFRASTRUCTURE
-    job = _close(session, job_id, attempt, Outcome.CRASHED if retried else Outcome.FAILED, failure=failure)
-    if not retried:
+    outcome = _outcome(failure)
+    job = _close(session, job_id, attempt, outcome, failure=failure)
+    if outcome is Outcome.FAILED:
         return _fail(session, job, failure, failure.message)
     if _is_repeated(session, job):
         why = f"{failure.message} It happened twice at step {job.step}, and so it is not tried again."
         return _fail(session, job, failure, why)
     return requeue(session, job, failure)
+
+
+def seconds_spent(session: Session, job: Job) -> float:
+    """How long the attempts that count have run; the job has none that is open."""
+    spent = select(func.sum(seconds_between(Attempt.started_at, Attempt.ended_at))).where(*_counted(job))
+    return session.scalar(spent) or 0.0
 
 
 def lose(session: Session, attempt: Attempt) -> Status:
@@ -261,17 +162,19 @@ def lose(session: Session, attempt: Attempt) -> Status:
     return requeue(session, job, Failure(FailureClass.INFRASTRUCTURE, "worker_lost", message))
 
 
-def reject_checkpoint(session: Session, job_id: str, attempt: int, step: int) -> None:
-    """Go on from an earlier checkpoint, because the one of `step` is damaged. Raises `Fenced`."""
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step))
-    failure = Failure(
-        FailureClass.INFRASTRUCTURE,
-        "checkpoint_damaged",
-        f"The checkpoint of step {step} is damaged and was removed.",
-        step=step,
-    )
-    job = _close(session, job_id, attempt, Outcome.CRASHED, failure=failure)
-    requeue(session, job, failure)
+def reject_checkpoint(session: Session, job_id: str, attempt: int, checkpoint: CheckpointRef) -> Outcome:
+    """Go on from an earlier checkpoint, because this one is damaged. Raises `Fenced`."""
+    told = f"The checkpoint of step {checkpoint.step} is damaged and was removed."
+    return _reject(session, job_id, attempt, checkpoint, told, "checkpoint_damaged")
+
+
+def reject_snapshot(session: Session, job_id: str, attempt: int, snapshot: SnapshotRef) -> Outcome:
+    """Take a damaged snapshot again, from a checkpoint before it or from the start: the same bytes. Raises `Fenced`.
+
+    A training needs the snapshots before its checkpoint, and what was reported is to stay.
+    """
+    told = f"Snapshot {snapshot.number}, of step {snapshot.step}, is damaged and will be taken again."
+    return _reject(session, job_id, attempt, snapshot, told, "snapshot_damaged")
 
 
 def requeue(session: Session, job: Job, failure: Failure) -> Status:
@@ -280,23 +183,33 @@ def requeue(session: Session, job: Job, failure: Failure) -> Status:
         _finish(session, job, Status.CANCELLED)
         events.append(session, job, "cancelled", f"{failure.message} The job was cancelled before it was tried again.")
         return job.status
-    used = session.scalar(select(func.count()).where(Attempt.job_id == job.id, Attempt.outcome != Outcome.RELEASED))
+    used = session.scalar(select(func.count()).where(*_counted(job), Attempt.outcome != Outcome.RELEASED))
     if used is not None and used >= job.max_attempts:
         return _fail(session, job, failure, f"{failure.message} All {job.max_attempts} attempts are used up.")
-    checkpoint = _newest_checkpoint(session, job.id)
-    where = f"from step {checkpoint.step}" if checkpoint else "from the start"
-    jobs.move(job, Status.QUEUED)
     data = {"code": failure.code, "attempts_used": used, "max_attempts": job.max_attempts}
-    events.append(session, job, "requeued", f"{failure.message} The job will go on {where}.", data)
+    where = _where(session, job.id)
+    if job.wanted is Wanted.PAUSE:
+        jobs.move(job, Status.PAUSED)
+        told = f"{failure.message} The job is paused, as was asked; resumed, it goes on {where}."
+        events.append(session, job, "paused", told, data)
+    else:
+        jobs.move(job, Status.QUEUED)
+        events.append(session, job, "requeued", f"{failure.message} The job will go on {where}.", data)
     return job.status
 
 
-def _close(session: Session, job_id: str, number: int, outcome: Outcome, *, failure: Failure | None = None) -> Job:
-    """Close an open attempt and hold its job. Raises `Fenced`."""
+def _hold(session: Session, job_id: str, number: int) -> Attempt:
+    """The open attempt, held until the transaction ends. Raises `Fenced`."""
     query = select(Attempt).where(Attempt.job_id == job_id, Attempt.number == number).with_for_update()
     attempt = session.scalars(query, execution_options={"populate_existing": True}).first()
     if attempt is None or attempt.outcome is not None:
         raise Fenced(f"Attempt {number} at job {job_id} is closed.")
+    return attempt
+
+
+def _close(session: Session, job_id: str, number: int, outcome: Outcome, *, failure: Failure | None = None) -> Job:
+    """Close an open attempt and hold its job. Raises `Fenced`."""
+    attempt = _hold(session, job_id, number)
     job = jobs.lock(session, job_id)
     attempt.outcome = outcome
     attempt.ended_at = now()
@@ -307,10 +220,23 @@ def _close(session: Session, job_id: str, number: int, outcome: Outcome, *, fail
     return job
 
 
+def _reject(
+    session: Session, job_id: str, attempt: int, damaged: CheckpointRef | SnapshotRef, told: str, code: str
+) -> Outcome:
+    """Remove what is damaged and every checkpoint that needs it; the job is queued again, or out of attempts."""
+    failure = Failure(FailureClass.INFRASTRUCTURE, code, told, step=damaged.step)
+    job = _close(session, job_id, attempt, Outcome.CRASHED, failure=failure)
+    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step >= damaged.step))
+    session.execute(delete(Snapshot).where(Snapshot.job_id == job_id, Snapshot.sha256 == damaged.sha256))
+    blobs.empty(session, damaged.sha256)
+    requeue(session, job, failure)
+    return Outcome.CRASHED
+
+
 def _finish(session: Session, job: Job, status: Status) -> None:
-    """Make a job final. What it could have gone on from is not needed any more."""
+    """Make a job final. One that has not succeeded keeps its newest checkpoint, to be tried again from."""
     jobs.move(job, status)
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job.id))
+    checkpoints.keep(session, job.id, 0 if status is Status.SUCCEEDED else 1)
 
 
 def _fail(session: Session, job: Job, failure: Failure, message: str) -> Status:
@@ -326,82 +252,20 @@ def _fail(session: Session, job: Job, failure: Failure, message: str) -> Status:
 
 def _is_repeated(session: Session, job: Job) -> bool:
     """Whether the last two attempts ended with the same failure at the same step."""
-    query = select(Attempt.failure_code, Attempt.failure_step).where(Attempt.job_id == job.id)
+    query = select(Attempt.failure_code, Attempt.failure_step).where(*_counted(job))
     newest = session.execute(query.order_by(Attempt.number.desc()).limit(2)).all()
     return len(newest) == 2 and newest[0] == newest[1]
 
 
-def _newest_checkpoint(session: Session, job_id: str) -> CheckpointRef | None:
-    query = select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).limit(1)
-    found = session.scalars(query).first()
-    return CheckpointRef(found.step, found.epoch, found.sha256) if found else None
+def _counted(job: Job) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Attempts at the job since the user last had it retried."""
+    return Attempt.job_id == job.id, Attempt.number >= job.first_attempt
 
 
-def _forget_after(session: Session, job: Job, checkpoint: CheckpointRef | None) -> None:
-    step = checkpoint.step if checkpoint else 0
-    metrics.forget_after(session, job.id, step)
-    layers.forget_after(session, job.id, step)
-    ensembles.forget(session, job.id)
-    snapshots.forget_after(session, job.id, step)
-    job.step = step
-    job.epoch = checkpoint.epoch + 1 if checkpoint else 0
-    job.images_per_second = None
+def _outcome(failure: Failure) -> Outcome:
+    return Outcome.CRASHED if failure.failure_class is FailureClass.INFRASTRUCTURE else Outcome.FAILED
 
 
-def _tell_start(session: Session, job: Job, worker_id: str, device: str, step: int) -> None:
-    worker = session.get(Worker, worker_id)
-    host = worker.host if worker else None
-    data = {"worker": worker_id, "host": host, "device": device, "step": step}
-    if job.attempt == 1:
-        events.append(session, job, "started", f"Worker {worker_id} started the job.", data)
-    else:
-        where = f"from step {step}" if step else "from the start"
-        message = f"Worker {worker_id} took the job up again {where} (attempt {job.attempt})."
-        events.append(session, job, "resumed", message, data)
-
-
-def _store_snapshot(session: Session, job_id: str, new: NewSnapshot) -> None:
-    known = session.scalars(select(Snapshot).where(Snapshot.job_id == job_id, Snapshot.number == new.number)).first()
-    snapshot = known or Snapshot(id=ids.new("snap"), job_id=job_id, number=new.number)
-    snapshot.epoch, snapshot.step, snapshot.sha256 = new.epoch, new.step, new.sha256
-    snapshot.accuracy = new.scores.accuracy
-    snapshot.error = new.scores.error
-    snapshot.negative_log_likelihood = new.scores.negative_log_likelihood
-    snapshot.provenance = dict(new.provenance)
-    session.add(snapshot)
-    session.flush()
-
-
-def _drop_old_checkpoints(session: Session, job_id: str) -> None:
-    session.flush()
-    query = select(Checkpoint.step).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())
-    old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step.in_(old)))
-
-
-def _store_ensemble(session: Session, job_id: str, new: NewEnsemble) -> None:
-    ensembles.forget(session, job_id)
-    ensemble = Ensemble(
-        id=ids.new("ens"),
-        job_id=job_id,
-        kind=new.kind,
-        averaged=new.averaged,
-        accuracy=new.scores.accuracy,
-        error=new.scores.error,
-        negative_log_likelihood=new.scores.negative_log_likelihood,
-        single_accuracy=new.single.accuracy,
-        single_error=new.single.error,
-        single_negative_log_likelihood=new.single.negative_log_likelihood,
-        geometric_mean_accuracy=new.geometric_mean.accuracy,
-        geometric_mean_error=new.geometric_mean.error,
-        geometric_mean_negative_log_likelihood=new.geometric_mean.negative_log_likelihood,
-        majority_vote_accuracy=new.majority_vote.accuracy,
-        majority_vote_error=new.majority_vote.error,
-    )
-    session.add(ensemble)
-    session.flush()
-    by_number = {snapshot.number: snapshot.id for snapshot in snapshots.of_job(session, job_id)}
-    session.add_all(
-        EnsembleMember(ensemble_id=ensemble.id, snapshot_id=by_number[number], position=position, weight=weight)
-        for position, (number, weight) in enumerate(new.members)
-    )
+def _where(session: Session, job_id: str) -> str:
+    checkpoint = checkpoints.newest(session, job_id)
+    return f"from step {checkpoint.step}" if checkpoint else "from the start"

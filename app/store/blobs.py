@@ -81,6 +81,12 @@ def fetch(engine: Engine, hash: str, path: Path) -> None:
     partial.replace(path)
 
 
+def empty(session: Session, hash: str) -> None:
+    """Forget the content of a damaged blob, so that the next `put` stores it again."""
+    session.execute(delete(BlobChunk).where(BlobChunk.sha256 == hash))
+    session.execute(update(Blob).where(Blob.sha256 == hash).values(stored_at=None))
+
+
 def delete_unreferenced(session: Session, hashes: Sequence[str]) -> None:
     """Remove those of the blobs that no snapshot and no checkpoint refers to."""
     session.execute(delete(Blob).where(Blob.sha256.in_(hashes), ~_is_referenced()))

@@ -59,6 +59,13 @@ def ago(seconds: float) -> FunctionElement[datetime]:
     return from_now(-seconds)
 
 
+class seconds_between(FunctionElement[float]):
+    """Seconds from one moment to another: `seconds_between(start, end)`."""
+
+    type = Float()
+    inherit_cache = True
+
+
 @compiles(now, "sqlite")
 def _now_sqlite(element: now, compiler: SQLCompiler, **options: Any) -> str:
     return f"strftime({SQLITE_NOW})"
@@ -77,3 +84,15 @@ def _shifted_sqlite(element: _shifted, compiler: SQLCompiler, **options: Any) ->
 @compiles(_shifted, "postgresql")
 def _shifted_postgresql(element: _shifted, compiler: SQLCompiler, **options: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+@compiles(seconds_between, "sqlite")
+def _between_sqlite(element: seconds_between, compiler: SQLCompiler, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({start})) * 86400)"
+
+
+@compiles(seconds_between, "postgresql")
+def _between_postgresql(element: seconds_between, compiler: SQLCompiler, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(extract(epoch FROM {end} - {start}) AS double precision)"

@@ -2,13 +2,16 @@
 
 StoreError
 ├── NotFound     no such row
-├── MoveRefused  the job's status does not allow this; carries from and to
+├── MoveRefused  the job's status does not allow this; carries from, to and what is allowed
+├── QueueFull    so many jobs wait already that no more are taken
 ├── KeyReused    the idempotency key stands for another request
 ├── KeyInFlight  a request with the same idempotency key is being answered right now
 ├── CursorInvalid  a list's cursor is damaged or belongs to another list
 ├── Fenced       this attempt has been replaced: write nothing more
 └── BlobDamaged  stored bytes do not have the hash they are known by
 """
+
+from collections.abc import Sequence
 
 
 class StoreError(Exception):
@@ -25,13 +28,24 @@ class NotFound(StoreError):
 
 
 class MoveRefused(StoreError):
-    """A job may not go from status `before` to `after`."""
+    """A job may not go from status `before` to `after`; `allowed` are the actions that may be asked instead."""
 
-    def __init__(self, job_id: str, before: str, after: str) -> None:
-        super().__init__(f"Job {job_id} is {before} and cannot become {after}.")
+    def __init__(self, job_id: str, before: str, after: str, allowed: Sequence[str], because: str = "") -> None:
+        instead = f"Allowed now: {', '.join(allowed)}." if allowed else "Nothing is allowed now."
+        sentences = [f"Job {job_id} is {before} and cannot become {after}.", because, instead]
+        super().__init__(" ".join(filter(None, sentences)))
         self.job_id = job_id
         self.before = before
         self.after = after
+        self.allowed = tuple(allowed)
+
+
+class QueueFull(StoreError):
+    """`most` jobs are queued."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The queue is full: {most} jobs wait. Submit again when some have begun.")
+        self.most = most
 
 
 class KeyReused(StoreError):

@@ -1,6 +1,6 @@
-"""Jobs: submitted, found, listed, cancelled, deleted."""
+"""Jobs: submitted, found, listed, moved, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from app.store import blobs, cursors, events, ids
 from app.store.clock import ago, now
-from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound
+from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound, QueueFull
 from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, Snapshot
-from app.store.states import Phase, Status, Wanted, check_move
+from app.store.states import ACTIONS, Phase, Status, Wanted, check_move
 from trainer.spec import TrainingSpec
 
 Sort = Literal["created_at", "-created_at", "name", "-name"]
 
 MOST_BELLS = 100
+DEFAULT_OWNER = "default"
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,21 @@ def submit(
     *,
     steps_per_epoch: int,
     max_attempts: int,
+    owner: str = DEFAULT_OWNER,
+    max_queued: int | None = None,
     idempotency: Idempotency | None = None,
 ) -> tuple[Job, bool]:
     """Queue a job, or find the one that the same key made before; the flag says whether it is new.
 
-    Raises `KeyReused` when the key stands for another request, `KeyInFlight` while another submit holds it.
+    `max_attempts` is for specs that say none.
+    Raises `KeyReused` when the key stands for another request, `KeyInFlight` while another submit holds it, and
+    `QueueFull` while `max_queued` jobs wait. On PostgreSQL submits do not wait for each other's count, and so the
+    queue may come to hold one job more for each submit that was being answered at that moment.
     """
     if idempotency and (known := _known(session, idempotency)):
         return known, False
+    if max_queued is not None and _count_queued(session) >= max_queued:
+        raise QueueFull(max_queued)
     job = Job(
         id=ids.new("job"),
         name=spec.name,
@@ -61,6 +69,8 @@ def submit(
         spec=spec.model_dump(mode="json"),
         spec_sha256=spec.sha256,
         device=spec.device,
+        owner=owner,
+        priority=spec.priority,
         epochs=spec.total_epochs,
         steps_per_epoch=steps_per_epoch,
         status=Status.QUEUED,
@@ -68,7 +78,9 @@ def submit(
         version=0,
         attempt=0,
         event_count=0,
-        max_attempts=max_attempts,
+        max_attempts=spec.max_attempts or max_attempts,
+        max_runtime=spec.max_runtime,
+        first_attempt=1,
         # The bell follows the commit; should it be lost, the sweep finds this moment to be long ago.
         rung_at=now(),
     )
@@ -122,37 +134,6 @@ def page(
     return jobs, cursors.encode(bound, [str(getattr(jobs[-1], column.key)) for column in columns])
 
 
-def queue_positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:
-    """For each of `found` that is queued, how many jobs are claimed before its turn is over: 1 for the next."""
-    queued = [job.id for job in found if job.status is Status.QUEUED]
-    if not queued:
-        return {}
-    place = func.row_number().over(order_by=Job.id).label("place")
-    line = select(Job.id, place).where(Job.status == Status.QUEUED).subquery()
-    rows = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(queued)))
-    return {job_id: position for job_id, position in rows}
-
-
-def request_cancel(session: Session, job_id: str) -> Job:
-    """Cancel a job: at once unless it runs, else as soon as its worker sees the wish. Idempotent.
-
-    Raises `NotFound`, or `MoveRefused` for a job that has succeeded or failed.
-    """
-    job = lock(session, job_id)
-    if job.status is Status.CANCELLED or job.wanted is Wanted.CANCEL:
-        return job
-    check_move(job.id, job.status, Status.CANCELLED)
-    job.wanted = Wanted.CANCEL
-    if job.status is Status.RUNNING:
-        events.append(session, job, "cancel_requested", "The user asked to cancel the job.")
-    else:
-        move(job, Status.CANCELLED)
-        events.append(session, job, "cancelled", "The job was cancelled before it ran.")
-    session.flush()
-    session.refresh(job)
-    return job
-
-
 def delete(session: Session, job_id: str) -> None:
     """Remove a finished job, all that belongs to it, and the blobs that only it needed.
 
@@ -160,7 +141,7 @@ def delete(session: Session, job_id: str) -> None:
     """
     job = lock(session, job_id)
     if not job.status.is_final:
-        raise MoveRefused(job.id, job.status, "deleted")
+        raise MoveRefused(job.id, job.status, "deleted", ACTIONS[job.status])
     owned = [
         hash
         for table in (Snapshot, Checkpoint)
@@ -180,8 +161,10 @@ def move(job: Job, after: Status) -> None:
         job.rung_at = None
     if after is Status.RUNNING and job.started_at is None:
         job.started_at = now()
-    if after.is_final:
-        job.finished_at = now()
+    job.finished_at = now() if after.is_final else None
+    if after.is_final and job.wanted is Wanted.PAUSE:
+        # The end came first.
+        job.wanted = Wanted.RUN
 
 
 def versions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
@@ -200,6 +183,10 @@ def needing_bell(session: Session, older_than_seconds: float) -> list[tuple[str,
         chosen = [job_id for job_id, _ in waiting]
         session.execute(update(Job).where(Job.id.in_(chosen)).values(rung_at=now()))
     return waiting
+
+
+def _count_queued(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Job).where(Job.status == Status.QUEUED)) or 0
 
 
 def _known(session: Session, idempotency: Idempotency) -> Job | None:

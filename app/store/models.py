@@ -89,7 +89,8 @@ class Job(Base):
     """What was asked for, what it is now and how far it has come.
 
     `version` rises with every change that a reader can see; `attempt` is the fencing token; `event_count`
-    numbers the job's events.
+    numbers the job's events. Attempts before `first_attempt` do not count any more: the user had the job retried.
+    `max_runtime` is in seconds.
     """
 
     __tablename__ = "jobs"
@@ -103,8 +104,10 @@ class Job(Base):
         CheckConstraint("(status = 'failed') = (failure_class IS NOT NULL)", name="failure_when_failed"),
         Index(
             "ix_jobs_queue",
-            "device",
+            "priority",
+            "owner",
             "id",
+            "device",
             postgresql_where=text("status = 'queued'"),
             sqlite_where=text("status = 'queued'"),
         ),
@@ -118,6 +121,8 @@ class Job(Base):
     spec: Mapped[Json]
     spec_sha256: Mapped[str] = mapped_column(String(64))
     device: Mapped[str]
+    owner: Mapped[str] = mapped_column(server_default="default")
+    priority: Mapped[int] = mapped_column(server_default="0")
     epochs: Mapped[int]
     steps_per_epoch: Mapped[int]
 
@@ -127,6 +132,8 @@ class Job(Base):
     version: Mapped[int] = mapped_column(default=1)
     attempt: Mapped[int] = mapped_column(default=0)
     max_attempts: Mapped[int]
+    max_runtime: Mapped[float | None]
+    first_attempt: Mapped[int] = mapped_column(server_default="1")
     event_count: Mapped[int] = mapped_column(default=0)
 
     epoch: Mapped[int] = mapped_column(default=0)
@@ -146,7 +153,10 @@ class Job(Base):
 
 
 class Attempt(Base):
-    """One worker's try at a job. Open while `outcome` is NULL; a job has at most one open attempt."""
+    """One worker's try at a job. Open while `outcome` is NULL; a job has at most one open attempt.
+
+    `batch` is the last batch of reports that was stored, counted from 1.
+    """
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -159,6 +169,7 @@ class Attempt(Base):
             postgresql_where=text("outcome IS NULL"),
             sqlite_where=text("outcome IS NULL"),
         ),
+        Index("ix_attempts_ended_at", "ended_at"),
         Index(
             "ix_attempts_lease",
             "lease_expires_at",
@@ -172,6 +183,7 @@ class Attempt(Base):
     worker_id: Mapped[str]
     device: Mapped[str | None]
     first_step: Mapped[int] = mapped_column(BigInteger)
+    batch: Mapped[int] = mapped_column(server_default="0")
     lease_expires_at: Mapped[datetime]
     outcome: Mapped[Outcome | None] = mapped_column(word(Outcome))
     failure_code: Mapped[str | None]
@@ -296,7 +308,7 @@ class Snapshot(Base):
 
 
 class Checkpoint(Base):
-    """Where a job can go on from; the newest and the one before are kept while it is not final."""
+    """Where a job can go on from: the newest and the one before, of a failed or cancelled job the newest."""
 
     __tablename__ = "checkpoints"
 

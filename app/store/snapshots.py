@@ -1,12 +1,37 @@
 """Snapshots of a job: where their weights are and how well they do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.store import ids
 from app.store.errors import NotFound
 from app.store.models import Snapshot
+from trainer.events import Scores
+
+
+@dataclass(frozen=True)
+class SnapshotRef:
+    """A snapshot that was taken before the checkpoint."""
+
+    number: int
+    step: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class NewSnapshot:
+    """A snapshot whose weights are stored in the blob `sha256`."""
+
+    number: int
+    epoch: int
+    step: int
+    scores: Scores
+    provenance: Mapping[str, Any]
+    sha256: str
 
 
 def of_job(session: Session, job_id: str) -> Sequence[Snapshot]:
@@ -21,6 +46,19 @@ def get(session: Session, snapshot_id: str) -> Snapshot:
     if snapshot is None:
         raise NotFound("snapshot", snapshot_id)
     return snapshot
+
+
+def store(session: Session, job_id: str, new: NewSnapshot) -> None:
+    """Keep a snapshot; taken twice, it is kept once."""
+    known = session.scalars(select(Snapshot).where(Snapshot.job_id == job_id, Snapshot.number == new.number)).first()
+    snapshot = known or Snapshot(id=ids.new("snap"), job_id=job_id, number=new.number)
+    snapshot.epoch, snapshot.step, snapshot.sha256 = new.epoch, new.step, new.sha256
+    snapshot.accuracy = new.scores.accuracy
+    snapshot.error = new.scores.error
+    snapshot.negative_log_likelihood = new.scores.negative_log_likelihood
+    snapshot.provenance = dict(new.provenance)
+    session.add(snapshot)
+    session.flush()
 
 
 def forget_after(session: Session, job_id: str, step: int) -> None:

@@ -1,8 +1,11 @@
 """Job states: the single table of allowed moves.
 
 queued ──► running ──► succeeded | failed | cancelled
-   ▲          │
-   └──────────┴─ (rescue, hand-back)     queued ──► cancelled | failed
+   ▲          │                        │
+   ├──────────┤ rescue, hand-back      │
+   └─ paused ◄┘                        │
+   ▲                                   │
+   └──────────── retry ────────────────┘     queued ──► paused | cancelled | failed     paused ──► cancelled
 """
 
 from enum import StrEnum
@@ -22,7 +25,7 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether nothing will change any more, unless the user has a failed or cancelled job tried again."""
         return self in FINAL
 
 
@@ -44,8 +47,18 @@ class Phase(StrEnum):
     SAVING = "saving"
 
 
+class Action(StrEnum):
+    """What a user may ask of a job."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+    DELETE = "delete"
+
+
 class Outcome(StrEnum):
-    """How an attempt ended."""
+    """How an attempt ended: `lost` says the sweep, all others the attempt's own worker."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -70,6 +83,7 @@ FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 MOVES = frozenset(
     {
         (Status.QUEUED, Status.RUNNING),
+        (Status.QUEUED, Status.PAUSED),
         (Status.QUEUED, Status.CANCELLED),
         (Status.QUEUED, Status.FAILED),
         (Status.RUNNING, Status.QUEUED),
@@ -79,11 +93,23 @@ MOVES = frozenset(
         (Status.RUNNING, Status.CANCELLED),
         (Status.PAUSED, Status.QUEUED),
         (Status.PAUSED, Status.CANCELLED),
+        (Status.FAILED, Status.QUEUED),
+        (Status.CANCELLED, Status.QUEUED),
     }
 )
+
+ACTIONS = {
+    Status.QUEUED: (Action.PAUSE, Action.CANCEL),
+    Status.RUNNING: (Action.PAUSE, Action.CANCEL),
+    Status.PAUSED: (Action.RESUME, Action.CANCEL),
+    Status.SUCCEEDED: (Action.DELETE,),
+    Status.FAILED: (Action.RETRY, Action.DELETE),
+    Status.CANCELLED: (Action.RETRY, Action.DELETE),
+}
+"""What a user may ask in each status; the same again is harmless and not said."""
 
 
 def check_move(job_id: str, before: Status, after: Status) -> None:
     """Raise `MoveRefused` unless a job may go from `before` to `after`."""
     if (before, after) not in MOVES:
-        raise MoveRefused(job_id, before, after)
+        raise MoveRefused(job_id, before, after, ACTIONS[before])

@@ -16,9 +16,10 @@ from app.embedded import free_port
 from app.main import create
 from app.settings import Settings
 from app.store import attempts, blobs
-from app.store.attempts import NewEnsemble, NewSnapshot
 from app.store.engine import write
+from app.store.ensembles import NewEnsemble
 from app.store.models import Blob, Job, Worker
+from app.store.snapshots import NewSnapshot
 from tests.servers import Template, Valkey, await_true
 from tests.shop import Shop
 from tests.specs import document

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from app.store import attempts
-from app.store.attempts import Failure, Progress
+from app.store.reports import Failure, Progress
 from app.store.states import FailureClass, Phase
 from tests.api.conftest import Api, Finished
 from tests.servers import await_true

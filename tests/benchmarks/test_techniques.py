@@ -14,7 +14,7 @@ from benchmarks.techniques import Plan, compare, full, quick
 from benchmarks.trials import Book, Outcome, Trial, labelled, measure
 from benchmarks.variants import BASELINE, Variant, variants
 from trainer import data
-from trainer.validation import check
+from trainer.plan import check
 
 DONE = Outcome(error=0.1, negative_log_likelihood=0.3, diverged=False, seconds=1.0)
 BOTH = (

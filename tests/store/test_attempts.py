@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from app.store import attempts, blobs, ensembles, events, jobs, metrics, snapshots, sweep
-from app.store.attempts import CheckpointRef, Claim, Failure, NewEnsemble, NewSnapshot, Progress
+from app.store import attempts, blobs, claims, ensembles, events, jobs, metrics, snapshots, sweep, wishes
+from app.store.checkpoints import CheckpointRef
+from app.store.claims import Claim
 from app.store.engine import retry
+from app.store.ensembles import NewEnsemble
 from app.store.errors import BlobDamaged, Fenced
 from app.store.models import Attempt, Checkpoint
+from app.store.reports import Failure, Progress
+from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
 from tests.shop import Shop
 from trainer.events import Scores, VoteScores
@@ -98,7 +102,7 @@ def test_many_workers_never_claim_the_same_job(shop: Shop) -> None:
 
     def work() -> None:
         options: dict[str, Any] = {"worker_id": "w", "devices": ("auto",), "device": "cpu", "lease_seconds": 60}
-        while claim := retry(shop.engine, lambda session: attempts.claim(session, **options)):
+        while claim := retry(shop.engine, lambda session: claims.claim(session, **options)):
             claimed.append(claim.job_id)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -261,7 +265,7 @@ def test_an_attempt_can_only_be_lost_once(shop: Shop) -> None:
 
 def test_a_lost_job_that_was_to_be_cancelled_is_cancelled(shop: Shop) -> None:
     claim = shop.claimed(lease=-1)
-    shop.act(jobs.request_cancel, claim.job_id)
+    shop.act(wishes.cancel, claim.job_id)
 
     shop.act(sweep.rescue)
 
@@ -337,7 +341,7 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(shop: Shop, blob: Any) 
     assert claim.checkpoint is not None
     assert claim.checkpoint.step == 20
 
-    shop.act(attempts.reject_checkpoint, claim.job_id, claim.attempt, 20)
+    shop.act(attempts.reject_checkpoint, claim.job_id, claim.attempt, claim.checkpoint)
 
     claim = again(shop)
     assert claim.checkpoint is not None

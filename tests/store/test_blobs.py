@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, func, select, update
 
-from app.store import attempts, blobs
-from app.store.attempts import Changes, CheckpointRef
+from app.store import blobs
 from app.store.blobs import CHUNK_BYTES
+from app.store.checkpoints import CheckpointRef
 from app.store.engine import read, write
 from app.store.errors import BlobDamaged
 from app.store.models import Blob, BlobChunk
@@ -107,8 +107,7 @@ def test_changed_bytes_are_noticed_and_leave_no_file(engine: Engine, tmp_path: P
 def test_only_old_blobs_that_nothing_refers_to_are_collected(shop: Shop, tmp_path: Path) -> None:
     used, unused = stored(shop.engine, tmp_path, b"used"), stored(shop.engine, tmp_path, b"unused")
     claim = shop.claimed()
-    changes = Changes(checkpoints=[CheckpointRef(10, 1, used)])
-    shop.act(attempts.record, claim.job_id, claim.attempt, 60.0, changes)
+    shop.record(claim, checkpoints=[CheckpointRef(10, 1, used)])
 
     assert shop.act(blobs.collect, 60) == 0
     assert shop.act(blobs.collect, -1) == 1

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from app.store import datasets, events, jobs
+from app.store import datasets, events, jobs, turns, wishes
 from app.store.cursors import decode, encode
 from app.store.engine import write
 from app.store.errors import CursorInvalid, KeyInFlight, KeyReused, MoveRefused, NotFound
@@ -151,7 +151,7 @@ def test_filters_narrow_a_list(shop: Shop, filters: JobFilter, names: list[str])
     cancelled = shop.submit(name="alpha")
     shop.submit(name="Beta", labels={"team/x.y-z": "a", "n": "1"})
     shop.submit(name="50%_off", labels={"team/x.y-z": "a"})
-    shop.act(jobs.request_cancel, cancelled.id)
+    shop.act(wishes.cancel, cancelled.id)
 
     assert listed(shop, filters) == names
 
@@ -180,7 +180,7 @@ def test_the_queue_position_counts_the_jobs_before(shop: Shop) -> None:
     first, second = shop.submit(), shop.submit()
 
     def positions(session: Session) -> Mapping[str, int]:
-        return jobs.queue_positions(session, [jobs.get(session, job.id) for job in (first, second)])
+        return turns.positions(session, [jobs.get(session, job.id) for job in (first, second)])
 
     with shop.look() as session:
         assert positions(session) == {first.id: 1, second.id: 2}
@@ -194,7 +194,7 @@ def test_the_queue_position_counts_the_jobs_before(shop: Shop) -> None:
 def test_a_queued_job_is_cancelled_at_once(shop: Shop) -> None:
     job = shop.submit()
 
-    shop.act(jobs.request_cancel, job.id)
+    shop.act(wishes.cancel, job.id)
 
     stored = shop.job(job.id)
     assert stored.status is Status.CANCELLED
@@ -205,7 +205,7 @@ def test_a_queued_job_is_cancelled_at_once(shop: Shop) -> None:
 def test_a_running_job_is_asked_to_stop(shop: Shop) -> None:
     claim = shop.claimed()
 
-    shop.act(jobs.request_cancel, claim.job_id)
+    shop.act(wishes.cancel, claim.job_id)
 
     stored = shop.job(claim.job_id)
     assert (stored.status, stored.wanted) == (Status.RUNNING, Wanted.CANCEL)
@@ -214,10 +214,10 @@ def test_a_running_job_is_asked_to_stop(shop: Shop) -> None:
 def test_cancelling_twice_changes_nothing_more(shop: Shop) -> None:
     claim = shop.claimed()
     for job_id in (claim.job_id, shop.submit().id):
-        shop.act(jobs.request_cancel, job_id)
+        shop.act(wishes.cancel, job_id)
         version = shop.job(job_id).version
 
-        shop.act(jobs.request_cancel, job_id)
+        shop.act(wishes.cancel, job_id)
 
         assert shop.job(job_id).version == version
 
@@ -233,7 +233,7 @@ def test_a_job_that_is_not_finished_is_not_deleted(shop: Shop) -> None:
 
 def test_deleting_a_finished_job_removes_every_row_of_it(shop: Shop, engine: Engine) -> None:
     job = shop.submit(key="k")
-    shop.act(jobs.request_cancel, job.id)
+    shop.act(wishes.cancel, job.id)
 
     shop.act(jobs.delete, job.id)
 
@@ -253,7 +253,7 @@ def test_versions_rise_with_every_visible_change(shop: Shop) -> None:
     seen.append(shop.job(job.id).version)
     shop.record(claim, series={"loss": ([1], [0.5])})
     seen.append(shop.job(job.id).version)
-    shop.act(jobs.request_cancel, job.id)
+    shop.act(wishes.cancel, job.id)
     seen.append(shop.job(job.id).version)
 
     assert seen == sorted(set(seen))

@@ -14,9 +14,9 @@ from trainer.calibrate import paces, weighted
 from trainer.data import DataSet
 from trainer.errors import InitializationFailed
 from trainer.inspect import looking
+from trainer.plan import check
 from trainer.randomness import generator
 from trainer.train import Training
-from trainer.validation import check
 
 TINY = dataset()
 NETWORKS = [

@@ -12,8 +12,8 @@ from trainer.data import DataSet, Split
 from trainer.document import read
 from trainer.events import EpochFinished, TrainingFinished
 from trainer.parsing import parse
+from trainer.plan import check
 from trainer.train import train
-from trainer.validation import check
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 DIGITS = data.load("mnist5k")

@@ -11,9 +11,9 @@ from tests.specs import dataset, spec
 from trainer import data, document
 from trainer.events import HISTOGRAM_EDGES, EpochFinished, LayersInspected, LayerStatistics
 from trainer.inspect import copy_weights, dead, distribution, inspect, saturated, symmetric
+from trainer.plan import check
 from trainer.spec import Inspection
 from trainer.train import Training, train
-from trainer.validation import check
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY = dataset()

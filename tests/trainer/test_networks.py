@@ -14,10 +14,10 @@ from trainer.initialize import initialize
 from trainer.layers import table
 from trainer.local_response import LocalResponseNorm
 from trainer.memory import estimate
-from trainer.networks.checks import RESERVED_NAMES
+from trainer.plan import check
 from trainer.residual import Residual
 from trainer.train import Training
-from trainer.validation import check
+from trainer.validation.network import RESERVED_NAMES
 
 Shape = tuple[int, int, int]
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from tests.specs import dataset, spec
 from trainer import sparsity
 from trainer.events import CheckpointReady, Event, NetworkPruned, SnapshotTaken, StepsFinished
+from trainer.plan import Plan, check
 from trainer.pruning import Mask
 from trainer.spec import LotteryTicket, TrainingSpec
 from trainer.train import Training, train
-from trainer.validation import Plan, check
 
 TINY = dataset()
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from app.store.attempts import CheckpointRef, NewEnsemble, Progress
+from app.store.checkpoints import CheckpointRef
+from app.store.ensembles import NewEnsemble
+from app.store.reports import Progress
 from app.store.states import Phase
 from trainer.events import (
     CheckpointReady,

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from sqlalchemy import select, update
 
-from app.store import blobs, ensembles, events, jobs, metrics, snapshots
+from app.store import blobs, ensembles, events, metrics, snapshots, wishes
 from app.store.engine import write
 from app.store.models import Attempt, BlobChunk, Checkpoint, Dataset, Job
 from app.store.models import Worker as WorkerRow
@@ -205,7 +205,7 @@ def test_a_running_job_is_cancelled(plant: Plant, epoch: int) -> None:
         lambda: plant.shop.job(job.id).status is Status.RUNNING and plant.shop.job(job.id).epoch >= epoch, SECONDS
     )
 
-    plant.shop.act(jobs.request_cancel, job.id)
+    plant.shop.act(wishes.cancel, job.id)
     await_true(lambda: status(plant.shop, job) is Status.CANCELLED, 5)
 
     await_true(lambda: plant.worker.children() == [], 5)
@@ -217,7 +217,7 @@ def test_a_worker_takes_the_next_job_after_a_cancel(plant: Plant) -> None:
     plant.bell.ring("auto")
     await_epoch(plant.shop, first, 1)
 
-    plant.shop.act(jobs.request_cancel, first.id)
+    plant.shop.act(wishes.cancel, first.id)
 
     await_status(plant.shop, second, Status.SUCCEEDED)
 

@@ -1,12 +1,13 @@
-"""What is wrong with a network as a user has put it together, and what will run but hardly as wished."""
+"""A network as a user has put it together: names, shapes, order and size of its layers."""
 
 import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import prod
 
-from trainer import spec
-from trainer.errors import Mistake, Warning
+from trainer.data import DataFacts
+from trainer.errors import Mistake, SpecWarning
 from trainer.layers import (
     Activation,
     BatchNormalization,
@@ -22,9 +23,11 @@ from trainer.layers import (
     Residual,
     ShapeMismatch,
     names,
+    parameters,
 )
 from trainer.networks import alexnet, layer_list, resnet, vgg
 from trainer.parsing import pointer
+from trainer.spec import AlexNet, BatchNorm, ConvNet, LayerList, Network, ResNet, TrainingSpec, Vgg
 
 RESERVED_NAMES = re.compile(
     "branch|preprocessing|shortcut|"
@@ -33,22 +36,92 @@ RESERVED_NAMES = re.compile(
     "mtia|parameters|pop|to|train|training|type|xpu"
 )
 """What no layer can be named: modules of ours, and what torch has in every module."""
-
 SMALLEST_FOR_STEM = 64
 """Side of an image, in pixels, below which an ImageNet stem leaves less than 16×16."""
+MOST_PARAMETERS = 10**9
+SMALLEST_NORMALIZED_BATCH = 8
 
 
-def mistakes(network: spec.Network, layers: Sequence[Layer]) -> Iterator[Mistake]:
-    """Everything but shapes that is wrong with a network, which is described by `layers`."""
+def mistakes(
+    spec: TrainingSpec, facts: DataFacts, layers: Sequence[Layer], rows: tuple[LayerRow, ...]
+) -> Iterator[Mistake]:
+    """Everything but shapes that is wrong with the network, which is described by `layers` and `rows`."""
+    yield from _place_mistakes(spec.network, layers)
+    yield from _size_mistakes(rows)
+    yield from _batch_norm_mistakes(spec, facts, rows)
+
+
+def misfit(network: Network, mismatch: ShapeMismatch) -> Mistake:
+    """A layer that does not fit, with what would help."""
+    match network, mismatch.layer:
+        case ConvNet(), Convolution():
+            return Mistake(
+                "/network/kernel_size",
+                "shape_mismatch",
+                f"{mismatch} Use a smaller kernel_size, more padding or fewer channels.",
+            )
+        case ConvNet(), Pool():
+            remedy = "Use fewer entries in channels or a smaller pool_size (1 for none)."
+            return Mistake("/network/pool_size", "shape_mismatch", f"{mismatch} {remedy}")
+        case AlexNet(variant=variant), _:
+            side = alexnet.SMALLEST_IMAGE[variant]
+            remedy = f"This variant needs images of at least {side}×{side}"
+            other = "; use variant: small." if variant == "imagenet" else "."
+            return Mistake("/network/variant", "shape_mismatch", f"{mismatch} {remedy}{other}")
+        case Vgg(), _:
+            side = vgg.SMALLEST_IMAGE
+            remedy = f"VGG needs images of at least {side}×{side}, its padding included; use more padding."
+            return Mistake("/network/padding", "shape_mismatch", f"{mismatch} {remedy}")
+        case LayerList(), layer:
+            place = layer_list.places(network).get(mismatch.name, ("layers",))
+            return Mistake(pointer("network", *place), "shape_mismatch", f"{mismatch} {_remedy(layer, mismatch)}")
+    return Mistake("/network", "shape_mismatch", f"{mismatch} Use larger images or more padding.")
+
+
+def warnings(spec: TrainingSpec, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[SpecWarning]:
+    """What will hardly go as wished."""
+    network = spec.network
+    if isinstance(network.batch_norm, BatchNorm) and spec.batch_size < SMALLEST_NORMALIZED_BATCH:
+        yield SpecWarning(
+            "/batch_size",
+            "noisy_batch_norm",
+            f"Batch norm over {spec.batch_size} images is very noisy; use at least {SMALLEST_NORMALIZED_BATCH}.",
+        )
+    yield from _order_warnings(network, rows)
+    if isinstance(network, ResNet) and resnet.stem(network) == "imagenet":
+        _, height, width = rows[0].input_shape
+        if min(height, width) < SMALLEST_FOR_STEM:
+            detail = f"The imagenet stem leaves a quarter of the sides of {height}×{width} images; use stem: small."
+            yield SpecWarning("/network/stem", "coarse_stem", detail)
+    if isinstance(network, LayerList):
+        for first, second in _collapsing(layers, ""):
+            place = layer_list.places(network).get(second, ("layers",))
+            yield SpecWarning(
+                pointer("network", *place),
+                "no_nonlinearity",
+                f"Nothing nonlinear stands between {first} and {second}: together they can do no more than one of "
+                "them; put an activation between.",
+            )
+
+
+def at(network: Network, row: LayerRow, field: str) -> str:
+    """Where a layer of a list stands, else the field that it comes from."""
+    if isinstance(network, LayerList) and row.name in (places := layer_list.places(network)):
+        return pointer("network", *places[row.name])
+    return pointer("network", field)
+
+
+def _place_mistakes(network: Network, layers: Sequence[Layer]) -> Iterator[Mistake]:
+    """Of stems, names, and layers that batch norm or dropout is to follow."""
     known = list(names(layers))
-    if isinstance(network, spec.ResNet) and network.stem == "imagenet" and network.depth not in resnet.BLOCKS:
+    if isinstance(network, ResNet) and network.stem == "imagenet" and network.depth not in resnet.BLOCKS:
         depths = ", ".join(map(str, resnet.BLOCKS))
         yield Mistake(
             "/network/stem",
             "unknown_choice",
             f"Depth {network.depth} has no imagenet stem; use stem: small, or one of the depths {depths}.",
         )
-    if isinstance(network, spec.LayerList):
+    if isinstance(network, LayerList):
         yield from _name_mistakes(network, known)
     for field, part in (("batch_norm", network.batch_norm), ("dropout", network.dropout)):
         for index, name in enumerate((part and part.after) or ()):
@@ -57,53 +130,7 @@ def mistakes(network: spec.Network, layers: Sequence[Layer]) -> Iterator[Mistake
                 yield Mistake(place, "unknown_layer", f"There is no layer {name}{_nearest(name, known)}")
 
 
-def misfit(network: spec.Network, mismatch: ShapeMismatch) -> Mistake:
-    """A layer that does not fit, with what would help."""
-    match network, mismatch.layer:
-        case spec.ConvNet(), Convolution():
-            return Mistake(
-                "/network/kernel_size",
-                "shape_mismatch",
-                f"{mismatch} Use a smaller kernel_size, more padding or fewer channels.",
-            )
-        case spec.ConvNet(), Pool():
-            remedy = "Use fewer entries in channels or a smaller pool_size (1 for none)."
-            return Mistake("/network/pool_size", "shape_mismatch", f"{mismatch} {remedy}")
-        case spec.AlexNet(variant=variant), _:
-            side = alexnet.SMALLEST_IMAGE[variant]
-            remedy = f"This variant needs images of at least {side}×{side}"
-            other = "; use variant: small." if variant == "imagenet" else "."
-            return Mistake("/network/variant", "shape_mismatch", f"{mismatch} {remedy}{other}")
-        case spec.Vgg(), _:
-            side = vgg.SMALLEST_IMAGE
-            remedy = f"VGG needs images of at least {side}×{side}, its padding included; use more padding."
-            return Mistake("/network/padding", "shape_mismatch", f"{mismatch} {remedy}")
-        case spec.LayerList(), layer:
-            place = layer_list.places(network).get(mismatch.name, ("layers",))
-            return Mistake(pointer("network", *place), "shape_mismatch", f"{mismatch} {_remedy(layer, mismatch)}")
-    return Mistake("/network", "shape_mismatch", f"{mismatch} Use larger images or more padding.")
-
-
-def warnings(network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Warning]:
-    """What will hardly go as wished."""
-    yield from _order_warnings(network, rows)
-    if isinstance(network, spec.ResNet) and resnet.stem(network) == "imagenet":
-        _, height, width = rows[0].input_shape
-        if min(height, width) < SMALLEST_FOR_STEM:
-            detail = f"The imagenet stem leaves a quarter of the sides of {height}×{width} images; use stem: small."
-            yield Warning("/network/stem", "coarse_stem", detail)
-    if isinstance(network, spec.LayerList):
-        for first, second in _collapsing(layers, ""):
-            place = layer_list.places(network).get(second, ("layers",))
-            yield Warning(
-                pointer("network", *place),
-                "no_nonlinearity",
-                f"Nothing nonlinear stands between {first} and {second}: together they can do no more than one of "
-                "them; put an activation between.",
-            )
-
-
-def _name_mistakes(network: spec.LayerList, known: Sequence[str]) -> Iterator[Mistake]:
+def _name_mistakes(network: LayerList, known: Sequence[str]) -> Iterator[Mistake]:
     places = layer_list.places(network)
     for name, count in Counter(known).items():
         place = pointer("network", *places.get(name, ("layers",)))
@@ -111,6 +138,35 @@ def _name_mistakes(network: spec.LayerList, known: Sequence[str]) -> Iterator[Mi
             yield Mistake(place, "duplicate_name", f"{count} layers are named {name}; give each a name of its own.")
         elif RESERVED_NAMES.fullmatch(name.rpartition(".")[2]):
             yield Mistake(place, "reserved_name", f"{name} means something else to torch; use another name.")
+
+
+def _size_mistakes(rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
+    total = parameters(rows)
+    if total > MOST_PARAMETERS:
+        largest = max(rows, key=lambda row: row.weights)
+        yield Mistake(
+            "/network",
+            "too_large",
+            f"This network has {total:,} parameters, more than {MOST_PARAMETERS:,}; layer {largest.index} "
+            f"({largest.name}) alone has {largest.weights:,}.",
+        )
+
+
+def _batch_norm_mistakes(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -> Iterator[Mistake]:
+    """One image with one value a channel has no variance."""
+    last = facts.train_count % spec.batch_size if spec.last_batch == "keep" else 0
+    if 1 not in (spec.batch_size, last):
+        return
+    for row in rows:
+        if row.kind == BatchNormalization.__name__ and prod(row.input_shape[1:]) == 1:
+            which = "Every batch" if spec.batch_size == 1 else "The last batch of an epoch"
+            yield Mistake(
+                "/batch_size",
+                "single_value_batch_norm",
+                f"{which} holds one image, and batch norm in layer {row.index} ({row.name}) needs at least two "
+                "values a channel; use another batch_size" + ("." if last != 1 else " or last_batch: drop."),
+            )
+            return
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -133,14 +189,14 @@ def _remedy(layer: Layer, mismatch: ShapeMismatch) -> str:
             return "Use a smaller window, more padding, or smaller strides before it."
 
 
-def _order_warnings(network: spec.Network, rows: Sequence[LayerRow]) -> Iterator[Warning]:
+def _order_warnings(network: Network, rows: Sequence[LayerRow]) -> Iterator[SpecWarning]:
     """Of what stands before what."""
     norms = [row.index for row in rows if row.kind == BatchNormalization.__name__]
     drops = [row.index for row in rows if row.kind == Drop.__name__]
     if norms and drops and drops[0] < norms[-1]:
         first = rows[drops[0]]
         norm = next(rows[index] for index in norms if index > first.index)
-        yield Warning(
+        yield SpecWarning(
             at(network, first, "dropout"),
             "dropout_before_batch_norm",
             f"Batch norm in layer {norm.index} ({norm.name}) stands behind dropout in layer {first.index} "
@@ -149,20 +205,16 @@ def _order_warnings(network: spec.Network, rows: Sequence[LayerRow]) -> Iterator
         )
     if drops and drops[-1] == len(rows) - 1:
         detail = "Dropout of the output sets logits to zero, and with them what is predicted; put it further up."
-        yield Warning(at(network, rows[-1], "dropout"), "dropped_logits", detail)
+        yield SpecWarning(at(network, rows[-1], "dropout"), "dropped_logits", detail)
     before_output = [row for row in rows[:-1] if row.kind not in (Flatten.__name__, Drop.__name__)][-1:]
     near_output = [*before_output, rows[-1]]
     for row in near_output:
         if row.kind == BatchNormalization.__name__:
-            detail = f"Batch norm in layer {row.index} ({row.name}) is next to the output layer, whose own weights do "
-            yield Warning(at(network, row, "batch_norm"), "batch_norm_at_output", f"{detail}all that its scale does.")
-
-
-def at(network: spec.Network, row: LayerRow, field: str) -> str:
-    """Where a layer of a list stands, else the field that it comes from."""
-    if isinstance(network, spec.LayerList) and row.name in (places := layer_list.places(network)):
-        return pointer("network", *places[row.name])
-    return pointer("network", field)
+            detail = (
+                f"Batch norm in layer {row.index} ({row.name}) is next to the output layer, whose own weights do all "
+                "that its scale does."
+            )
+            yield SpecWarning(at(network, row, "batch_norm"), "batch_norm_at_output", detail)
 
 
 def _collapsing(layers: Sequence[Layer], prefix: str) -> Iterator[tuple[str, str]]:

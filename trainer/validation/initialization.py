@@ -2,54 +2,68 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainer import spec
-from trainer.errors import Mistake, Warning
-from trainer.layers import (
-    Activation,
-    BatchNormalization,
-    Convolution,
-    Layer,
-    LayerRow,
-    Linear,
-    Residual,
-    flat,
+from trainer.errors import Mistake, SpecWarning
+from trainer.layers import Activation, BatchNormalization, Convolution, Layer, LayerRow, Linear, Residual, flat
+from trainer.spec import (
+    ConstantInitialization,
+    DataDependentInitialization,
+    FixupInitialization,
+    FromImages,
+    HeInitialization,
+    LsuvInitialization,
+    Network,
+    OrthogonalInitialization,
+    RandomWalkInitialization,
 )
-from trainer.networks.checks import at
+from trainer.validation.network import at
 
 PLACE = "/network/initialization"
 
 
 def mistakes(
-    network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow], train_count: int
+    network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow], train_count: int
 ) -> Iterator[Mistake]:
     """Everything that keeps the network, described by `layers`, from starting as asked."""
     chosen = network.initialization
-    if isinstance(chosen, spec.FromImages) and chosen.images > train_count:
+    if isinstance(chosen, FromImages) and chosen.images > train_count:
         detail = f"{chosen.images} images are to be looked at, but the training split has {train_count}; use fewer."
         yield Mistake(f"{PLACE}/images", "larger_than_split", detail)
     match chosen:
-        case spec.RandomWalkInitialization(gain=None):
+        case RandomWalkInitialization(gain=None):
             yield from _gain_mistakes(layers)
-        case spec.DataDependentInitialization():
+        case DataDependentInitialization():
             yield from _data_dependent_mistakes(network, rows)
-        case spec.FixupInitialization():
+        case FixupInitialization():
             yield from _fixup_mistakes(network, layers, rows)
 
 
-def warnings(network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Warning]:
+def warnings(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[SpecWarning]:
     """What will hardly go as wished."""
     chosen = network.initialization
+    match chosen:
+        case ConstantInitialization():
+            yield SpecWarning(
+                PLACE,
+                "symmetric_units",
+                "With equal weights the units of a layer compute the same and stay identical for ever.",
+            )
+        case HeInitialization() if network.activation != "relu":
+            yield SpecWarning(
+                PLACE,
+                "wrong_gain",
+                f"He initialization is made for relu; xavier keeps the scale of {network.activation} units.",
+            )
     norm = _first_norm(rows)
-    if norm and isinstance(chosen, spec.RandomWalkInitialization | spec.LsuvInitialization):
-        yield Warning(
+    if norm and isinstance(chosen, RandomWalkInitialization | LsuvInitialization):
+        yield SpecWarning(
             PLACE,
             "scale_is_normalized",
             f"Batch norm in layer {norm.index} ({norm.name}) undoes the scales that {chosen.kind} chooses; use one of "
             "them alone.",
         )
     functions = _functions(layers)
-    if isinstance(chosen, spec.OrthogonalInitialization) and chosen.gain == 1 and "relu" in functions and not norm:
-        yield Warning(
+    if isinstance(chosen, OrthogonalInitialization) and chosen.gain == 1 and "relu" in functions and not norm:
+        yield SpecWarning(
             f"{PLACE}/gain",
             "wrong_gain",
             "Each relu layer halves what goes through it, which gain 1 does not make up for; use gain: 1.414.",
@@ -57,8 +71,8 @@ def warnings(network: spec.Network, layers: Sequence[Layer], rows: Sequence[Laye
     others = sorted(functions - {"relu"})
     if any(isinstance(layer, Residual) for layer in flat(layers)):
         others.append("residual branches")
-    if isinstance(chosen, spec.DataDependentInitialization) and chosen.between_layers and others:
-        yield Warning(
+    if isinstance(chosen, DataDependentInitialization) and chosen.between_layers and others:
+        yield SpecWarning(
             f"{PLACE}/between_layers",
             "not_homogeneous",
             "Scaling between layers counts on relu layers in a row, where twice the input gives twice the output; with "
@@ -78,7 +92,7 @@ def _gain_mistakes(layers: Sequence[Layer]) -> Iterator[Mistake]:
         )
 
 
-def _data_dependent_mistakes(network: spec.Network, rows: Sequence[LayerRow]) -> Iterator[Mistake]:
+def _data_dependent_mistakes(network: Network, rows: Sequence[LayerRow]) -> Iterator[Mistake]:
     if norm := _first_norm(rows):
         yield Mistake(
             at(network, norm, "batch_norm"),
@@ -98,7 +112,7 @@ def _data_dependent_mistakes(network: spec.Network, rows: Sequence[LayerRow]) ->
         )
 
 
-def _fixup_mistakes(network: spec.Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Mistake]:
+def _fixup_mistakes(network: Network, layers: Sequence[Layer], rows: Sequence[LayerRow]) -> Iterator[Mistake]:
     if norm := _first_norm(rows):
         yield Mistake(
             at(network, norm, "batch_norm"),

@@ -1,0 +1,93 @@
+"""A worker takes a job: from then on it is an attempt's, with a number and a lease."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.store import attempts, checkpoints, datasets, events, jobs, snapshots, turns
+from app.store.checkpoints import CheckpointRef
+from app.store.clock import from_now
+from app.store.models import Attempt, Dataset, Job, Worker
+from app.store.snapshots import SnapshotRef
+from app.store.states import Status
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that is now this worker's, what it goes on from, and how long it may run.
+
+    Of `max_runtime` seconds, `seconds_left` are left to this attempt; both are None where there is no limit.
+    """
+
+    job_id: str
+    attempt: int
+    spec: Mapping[str, Any]
+    dataset: str
+    dataset_sha256: str
+    checkpoint: CheckpointRef | None
+    snapshots: tuple[SnapshotRef, ...]
+    max_runtime: float | None
+    seconds_left: float | None
+
+    @property
+    def spec_json(self) -> str:
+        """The spec as a document."""
+        return json.dumps(self.spec)
+
+
+def claim(
+    session: Session, *, worker_id: str, devices: Sequence[str], device: str, lease_seconds: float
+) -> Claim | None:
+    """Take the queued job for one of `devices` whose turn it is, or None where there is none.
+
+    The same transaction removes what an earlier attempt reported after its last checkpoint: it will come again.
+    """
+    job = turns.take(session, devices)
+    if job is None:
+        return None
+    seconds_left = None if job.max_runtime is None else job.max_runtime - attempts.seconds_spent(session, job)
+    checkpoint = checkpoints.newest(session, job.id)
+    step = checkpoint.step if checkpoint else 0
+    checkpoints.rewind(session, job, checkpoint)
+    job.attempt += 1
+    jobs.move(job, Status.RUNNING)
+    session.add(
+        Attempt(
+            job_id=job.id,
+            number=job.attempt,
+            worker_id=worker_id,
+            device=device,
+            first_step=step + 1,
+            lease_expires_at=from_now(lease_seconds),
+        )
+    )
+    _tell_start(session, job, worker_id, device, step)
+    session.flush()
+    dataset = session.get_one(Dataset, job.dataset_id)
+    taken = snapshots.of_job(session, job.id)
+    return Claim(
+        job_id=job.id,
+        attempt=job.attempt,
+        spec=job.spec,
+        dataset=dataset.name,
+        dataset_sha256=datasets.facts(dataset).sha256,
+        checkpoint=checkpoint,
+        snapshots=tuple(SnapshotRef(snapshot.number, snapshot.step, snapshot.sha256) for snapshot in taken),
+        max_runtime=job.max_runtime,
+        seconds_left=seconds_left,
+    )
+
+
+def _tell_start(session: Session, job: Job, worker_id: str, device: str, step: int) -> None:
+    worker = session.get(Worker, worker_id)
+    host = worker.host if worker else None
+    data = {"worker": worker_id, "host": host, "device": device, "step": step}
+    if job.attempt == 1:
+        events.append(session, job, "started", f"Worker {worker_id} started the job.", data)
+    else:
+        where = f"from step {step}" if step else "from the start"
+        message = f"Worker {worker_id} took the job up again {where} (attempt {job.attempt})."
+        events.append(session, job, "resumed", message, data)

@@ -1,0 +1,48 @@
+"""Whose turn it is: the highest priority, then the owner who has used least lately, then age.
+
+An owner's use is the seconds of all attempts at its jobs that still run or ended within the last day. An attempt
+that has just begun counts at once, and so owners who wait take turns.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from app.store.clock import ago, now, seconds_between
+from app.store.models import Attempt, Job
+from app.store.states import Status
+
+LATELY_SECONDS = 24 * 3600.0
+
+
+def take(session: Session, devices: Sequence[str]) -> Job | None:
+    """The queued job for one of `devices` whose turn it is, held until the transaction ends.
+
+    Jobs that other transactions hold are passed over.
+    """
+    spent = seconds_between(Attempt.started_at, func.coalesce(Attempt.ended_at, now()))
+    lately = or_(Attempt.ended_at.is_(None), Attempt.ended_at > ago(LATELY_SECONDS))
+    use = select(Job.owner, func.sum(spent).label("seconds")).join(Attempt, Attempt.job_id == Job.id)
+    used = use.where(lately).group_by(Job.owner).subquery()
+    query = select(Job.id).outerjoin(used, used.c.owner == Job.owner)
+    query = query.where(Job.status == Status.QUEUED, Job.device.in_(devices))
+    query = query.order_by(Job.priority.desc(), func.coalesce(used.c.seconds, 0), Job.id)
+    job_id = session.scalar(query.limit(1).with_for_update(of=Job, skip_locked=True))
+    return session.get(Job, job_id, populate_existing=True) if job_id else None
+
+
+def positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:
+    """For each of `found` that is queued, its place in the line: 1 for the next.
+
+    Owners are thought to take turns, and so with several of them it is an estimate.
+    """
+    queued = [job.id for job in found if job.status is Status.QUEUED]
+    if not queued:
+        return {}
+    turn = func.row_number().over(partition_by=(Job.priority, Job.owner), order_by=Job.id)
+    turns = select(Job.id, Job.priority, turn.label("turn")).where(Job.status == Status.QUEUED).subquery()
+    place = func.row_number().over(order_by=(turns.c.priority.desc(), turns.c.turn, turns.c.id)).label("place")
+    line = select(turns.c.id, place).subquery()
+    rows = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(queued)))
+    return {job_id: position for job_id, position in rows}
