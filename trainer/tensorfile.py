@@ -5,6 +5,7 @@ The header is one JSON document under one key, because the format keeps several 
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     """All or nothing: the file has its name once it is whole and on the disk."""
     partial = path.with_name(path.name + ".partial")
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    save_file(dict(tensors), partial, {KEY: text})
+    try:
+        save_file(dict(tensors), partial, {KEY: text})
+    except SafetensorError as error:
+        raise _system_error(error, partial) from error
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
@@ -34,3 +38,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (no mapping)
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path.name} is not a file of Annealer's: {error}") from error
+
+
+def _system_error(error: SafetensorError, path: Path) -> Exception:
+    """What the system refused, where the message tells: a full disk, for one, is no fault of the file."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error

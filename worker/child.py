@@ -33,6 +33,7 @@ from trainer.errors import (
 from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
 from trainer.parsing import parse
 from trainer.train import Resume, train
+from worker import disk
 from worker.order import STOP, Order
 from worker.wire import Failed, Message, encode
 
@@ -110,7 +111,7 @@ def run(connection: Connection, order: Order) -> None:
                     step = event.first_step + len(event.losses) - 1
         outbox.drain()
     except Exception as error:
-        failure = _failure(error, step)
+        failure = _failure(error, step, order.scratch)
         if failure.failure_class == "infrastructure":
             sys.excepthook(type(error), error, error.__traceback__)
         outbox.close(failure)
@@ -168,7 +169,7 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
     )
 
 
-def _failure(error: Exception, step: int) -> Failed:
+def _failure(error: Exception, step: int, scratch: Path) -> Failed:
     match error:
         case Diverged():
             detail = {"epoch": error.epoch, "layer": error.layer, "checkpoint_step": error.checkpoint_step}
@@ -181,8 +182,7 @@ def _failure(error: Exception, step: int) -> Failed:
             hint = "Lower batch_size or make the network smaller."
             return Failed("out_of_memory", "out_of_memory", "The device ran out of memory.", {}, hint, step)
         case OSError(errno=errno.ENOSPC):
-            message = "The worker's scratch disk is full."
-            return Failed("infrastructure", "disk_full", message, {}, "Make room on the worker.", step)
+            return Failed("infrastructure", "disk_full", disk.full(scratch), {}, "Make room on the worker.", step)
     message = f"The trainer ended with an unexpected {type(error).__name__}; the worker's log has the details."
     return Failed("infrastructure", "unexpected_error", message, {}, None, step)
 
