@@ -6,6 +6,7 @@ waits without a bell gets one, and an idle worker whose broker is away looks for
 
 import threading
 import time
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from worker.station import Station
 log = structlog.get_logger()
 
 BELL_SECONDS = 10.0
+SLOW_SECONDS = 2.0
 COLLECT_SECONDS = 600.0
 BLOB_GRACE_SECONDS = 3600.0
 
@@ -39,8 +41,7 @@ class Sweeper(threading.Thread):
             except Exception as error:
                 if is_unavailable(error):
                     log.warning("database is away", error=type(error).__name__)
-                    # Leases ran out while nobody could renew them: their workers get the time to come back.
-                    self._away_until = time.monotonic() + self._station.settings.lease_seconds
+                    self._wait_for_others()
                 else:
                     log.exception("sweep broke")
             if self._station.draining.wait(self._station.settings.sweep_seconds):
@@ -48,7 +49,10 @@ class Sweeper(threading.Thread):
 
     def sweep(self) -> None:
         """One round."""
-        retry(self._station.engine, self._beat)
+        self._beat_in_time()
+        for worker_id in self._station.neighbours_gone():
+            for job_id, attempt, status in retry(self._station.engine, partial(sweep.rescue_of, worker_id=worker_id)):
+                log.warning("attempt of a dead worker closed", job=job_id, attempt=attempt, status=status)
         if time.monotonic() > self._away_until:
             for job_id, attempt, status in retry(self._station.engine, sweep.rescue):
                 log.warning("lost attempt closed", job=job_id, attempt=attempt, status=status)
@@ -58,6 +62,17 @@ class Sweeper(threading.Thread):
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
             self._collected_at = time.monotonic()
             retry(self._station.engine, lambda session: blobs.collect(session, BLOB_GRACE_SECONDS))
+
+    def _beat_in_time(self) -> None:
+        """Say that we live. A database that takes long to hear it has not heard the others either."""
+        began = time.monotonic()
+        retry(self._station.engine, self._beat)
+        if time.monotonic() - began > SLOW_SECONDS:
+            self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        """Leases ran out while nobody could renew them: their workers get the time to come back."""
+        self._away_until = time.monotonic() + self._station.settings.lease_seconds
 
     def _beat(self, session: Session) -> None:
         station = self._station
