@@ -67,7 +67,7 @@ class Spool:
         """Up to `most` messages, the oldest first: none after `timeout` seconds, None once all has been taken."""
         with self._changed:
             self._changed.wait_for(lambda: self._in_memory or self._has_ended, timeout)
-            taken = []
+            taken: list[Message] = []
             while self._in_memory and len(taken) < most:
                 taken.append(decode(self._in_memory.popleft()))
                 if not self._in_memory and self._count_in_file:

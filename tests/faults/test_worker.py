@@ -105,7 +105,7 @@ def test_05_a_worker_that_is_told_to_stop(system: System) -> None:
     assert outcomes(system, job) == [Outcome.RELEASED]
     system.start_worker()
     system.await_final(job)
-    assert "The worker stopped; the job goes on from step" in system.story(job)
+    assert "The training was stopped and handed back; it will go on from step" in system.story(job)
     judge(system, {job: LONGER})
 
 
