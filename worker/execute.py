@@ -226,10 +226,11 @@ class Supervisor:
 
     def _store(self, batch: list[Message]) -> None:
         """One transaction for the batch; the training's last word waits for the transaction that ends the job."""
-        if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
-            self._last = batch[-1]
         self._batches_stored += 1
         self._patiently(lambda: self._record(batch, self._batches_stored))
+        # Only now: a training counts as finished when all that it reported is stored.
+        if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
+            self._last = batch[-1]
         for message in batch:
             if message.file:
                 (self.scratch / message.file).unlink(missing_ok=True)

@@ -74,7 +74,7 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return error.orig.sqlite_errorname.startswith(SQLITE_AWAY)
     state = getattr(error.orig, "sqlstate", None)
-    return state is None or state[:2] in {"08", "53", "57"}
+    return state is None or state[:2] in {"08", "53", "57"} or state in TRANSIENT
 
 
 def _is_transient(error: exc.DBAPIError) -> bool:

@@ -12,6 +12,13 @@ from tests.servers import Template
 Systems = Callable[[str], System]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They wait for leases and restarts, and so may take longer than others."""
+    for item in items:
+        if item.get_closest_marker("faults"):
+            item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.fixture(scope="session")
 def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
     """The system on each kind of database, at its first use. PostgreSQL is our own, since it is going to be stopped."""
@@ -35,9 +42,9 @@ def _healed(systems: Systems, kind: str) -> System:
     return system
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.faults)])
 def system(request: pytest.FixtureRequest, systems: Systems) -> System:
-    """The system on each kind of database, with one worker."""
+    """The system on each kind of database, with one worker; in the quick part of the tests on PostgreSQL only."""
     return _healed(systems, request.param)
 
 

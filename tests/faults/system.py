@@ -61,6 +61,7 @@ class System:
         if postgres:
             self.database.target = postgres.socket
         self.workers: list[Worker] = []
+        self._unusual: set[Worker] = set()
         self.api: Api | None = None
         self.api_settings: dict[str, str] = {}
         self.client = Client(f"http://127.0.0.1:{self.front.port}")
@@ -108,23 +109,29 @@ class System:
 
     def heal(self, workers: int = 1) -> None:
         """Everything runs, with so many idle workers and no jobs."""
+        self.mend()
+        self._clear()
+        self.start_api()
+        usual = [worker for worker in self.workers if worker not in self._unusual][:workers]
+        for worker in self.workers:
+            if worker not in usual:
+                worker.stop()
+        self.workers = usual
+        while len(self.workers) < workers:
+            self.start_worker()
+
+    def mend(self) -> None:
+        """What others connect to runs and is reached, and no worker is stopped."""
         for proxy in (self.front, self.broker, self.database):
             proxy.heal()
         if self.postgres:
             self.postgres.start()
         if not is_running(self.valkey.pid):
             self.valkey.start()
-        self._clear()
-        self.start_api()
         for worker in [*self.workers]:
             worker.signal(signal.SIGCONT)
             if not is_running(worker.pid):
-                self.workers.remove(worker)
-        for worker in self.workers[workers:]:
-            worker.stop()
-        self.workers = self.workers[:workers]
-        while len(self.workers) < workers:
-            self.start_worker()
+                self.kill(worker)
 
     def start_api(self) -> None:
         """Start the API unless it runs."""
@@ -137,6 +144,14 @@ class System:
         self, *, wrapper: Sequence[str] = (), environment: dict[str, str] | None = None, **settings: str
     ) -> Worker:
         """Start one more worker and wait until it takes jobs."""
+        worker = self.launch_worker(wrapper=wrapper, environment=environment, **settings)
+        worker.await_ready()
+        return worker
+
+    def launch_worker(
+        self, *, wrapper: Sequence[str] = (), environment: dict[str, str] | None = None, **settings: str
+    ) -> Worker:
+        """Start one more worker."""
         quick = {"lease_seconds": f"{LEASE_SECONDS:g}", "beat_seconds": "0.1", "grace_seconds": "5"}
         folder = self.folder / ids.new("work")
         folder.mkdir()
@@ -144,7 +159,8 @@ class System:
         with self._environment(environment):
             worker = Worker(folder, self.proxied_url, self._broker_url, wrapper=wrapper, **where)
         self.workers.append(worker)
-        worker.await_ready()
+        if wrapper or environment or settings:
+            self._unusual.add(worker)
         return worker
 
     def kill(self, worker: Worker) -> None:

@@ -47,6 +47,7 @@ def test_12_a_bell_rings_ten_times(system: System) -> None:
     judge(system, {job: TINY})
 
 
+@pytest.mark.faults
 def test_13_the_broker_is_restarted(system: System) -> None:
     running = system.submit()
     system.await_epoch(running, 2)

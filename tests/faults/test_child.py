@@ -11,6 +11,7 @@ from app.store.states import Outcome, Status
 from tests.faults.judge import judge
 from tests.faults.system import ENDLESS, TINY, System
 from tests.servers import await_true
+from tests.specs import document
 
 
 def outcomes(system: System, job: str) -> list[Outcome | None]:
@@ -117,7 +118,7 @@ def test_29_a_spec_that_always_crashes(system: System) -> None:
 
 @pytest.mark.faults
 def test_30_a_loss_that_is_not_a_number(system: System) -> None:
-    spec = TINY | {
+    spec = document() | {
         "schedule": {"kind": "constant", "learning_rate": 1000.0},
         "optimizer": {"kind": "sgd", "momentum": {"form": "classical", "m": 0.99}},
         "ensemble": {"kind": "none"},

@@ -51,6 +51,7 @@ def newest_checkpoint(system: System, job: str) -> Checkpoint:
         return found
 
 
+@pytest.mark.faults
 def test_27_a_checkpoint_is_damaged(system: System) -> None:
     for job in interrupted(system):
         newest = newest_checkpoint(system, job)
