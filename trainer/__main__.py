@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from trainer import checkpoint, data, device, document, snapshot
+from trainer import checkpoint, data, device, document, processes, snapshot
 from trainer.data import DataSet
 from trainer.errors import SpecInvalid, TrainerError
 from trainer.events import (
@@ -31,6 +31,8 @@ from trainer.events import (
     ensemble_title,
 )
 from trainer.plan import check
+from trainer.processes import Place, follow, take_place
+from trainer.replicas import meet
 from trainer.spec import TrainingSpec
 from trainer.train import Resume, train
 
@@ -42,15 +44,16 @@ REPORTED = ("epochs", "layers", "snapshots", "prunings")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 0 done, 2 bad input, 3 failed, 4 stopped."""
     options = _parser().parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     try:
         spec = _spec(options.spec)
         dataset = _dataset(options.data, spec)
         _check(options.spec, spec, dataset)
         folder = options.out or Path("runs") / _slug(spec.name)
-        run = Run(spec, folder, resume=options.resume, shows_layers=options.layers)
-        return run.follow(dataset)
+        with take_place(spec, options.data, options.threads) as place:
+            if place.rank > 0:
+                follow(spec, dataset, place)
+                return DONE
+            return Run(spec, folder, place, resume=options.resume, shows_layers=options.layers).lead(dataset)
     except SpecInvalid as error:
         for mistake in error.mistakes:
             print(mistake.detail, file=sys.stderr)
@@ -66,25 +69,27 @@ def main(arguments: list[str] | None = None) -> int:
 class Run:
     """A training in a folder of its own: snapshots, metrics, the result, and the newest checkpoint."""
 
-    def __init__(self, spec: TrainingSpec, folder: Path, *, resume: bool, shows_layers: bool) -> None:
+    def __init__(self, spec: TrainingSpec, folder: Path, place: Place, *, resume: bool, shows_layers: bool) -> None:
         self.spec = spec
         self.folder = folder
+        self.place = place
         self.resume = resume
         self.shows_layers = shows_layers
         self.code = DONE
         self.result: dict[str, Any] = {"spec": spec.model_dump(mode="json"), **{name: [] for name in REPORTED}}
 
-    def follow(self, dataset: DataSet) -> int:
+    def lead(self, dataset: DataSet) -> int:
         """Train to the end, or until Ctrl-C, which leaves a checkpoint."""
+        torch.set_num_threads(self.place.threads)
+        chosen = device.choose(self.spec.device, self.place.local)
         self.folder.mkdir(parents=True, exist_ok=True)
         goes_on = self._resume() if self.resume else None
-        with _interrupt() as asked:
+        with (
+            _interrupt() as asked,
+            meet(self.place.rank, self.place.count, chosen, self.place.where) as replicas,
+        ):
             events = train(
-                self.spec,
-                dataset,
-                device=device.choose(self.spec.device),
-                resume=goes_on,
-                stop=lambda: bool(asked),
+                self.spec, dataset, device=chosen, replicas=replicas, resume=goes_on, stop=lambda: bool(asked)
             )
             try:
                 for event in events:
@@ -101,7 +106,7 @@ class Run:
         match event:
             case TrainingStarted():
                 self.result["environment"] = dict(event.environment)
-                print(f"{event.parameters:,} parameters on {event.environment['device']}; files in {self.folder}")
+                print(f"{event.parameters:,} parameters on {_devices(event)}; files in {self.folder}")
             case EpochFinished():
                 self.result["epochs"].append(asdict(event))
                 print(_epoch_line(event, self.spec.total_epochs), flush=True)
@@ -188,9 +193,11 @@ def _spec(path: Path) -> TrainingSpec:
 
 
 def _check(path: Path, spec: TrainingSpec, dataset: DataSet) -> None:
-    """Refuse a spec that does not fit the data, before anything is written."""
+    """Refuse a spec that does not fit the data or this machine, before anything is written."""
     try:
         check(spec, dataset.facts)
+        if mistakes := list(processes.mistakes(spec)):
+            raise SpecInvalid(mistakes)
     except SpecInvalid as error:
         raise _located(document.read(path), error) from None
 
@@ -208,6 +215,11 @@ def _dataset(folder: Path | None, spec: TrainingSpec) -> DataSet:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
+
+
+def _devices(event: TrainingStarted) -> str:
+    count, name = event.environment["devices"], event.environment["device"]
+    return name if count == "1" else f"{count} times {name}"
 
 
 def _epoch_line(event: EpochFinished, epochs: int) -> str:

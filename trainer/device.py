@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from trainer.errors import DeviceUnavailable
+from trainer.errors import DeviceUnavailable, Mistake
 from trainer.spec import Execution
 
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "sve_bf16")
@@ -19,12 +20,38 @@ BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "s
 FIRST_WITH_TENSOR_CORES = (7, 0)
 
 
-def choose(wanted: str) -> torch.device:
-    """The device for a spec's `device`: `auto`, `cpu` or `cuda`. Raises `DeviceUnavailable`."""
+def choose(wanted: str, index: int = 0) -> torch.device:
+    """The device, counted from 0, for a spec's `device`: `auto`, `cpu` or `cuda`. Raises `DeviceUnavailable`."""
     has_gpu = torch.cuda.is_available()
     if wanted == "cuda" and not has_gpu:
         raise DeviceUnavailable("The spec asks for a CUDA device, and torch finds none here.")
-    return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
+    return torch.device("cuda", index) if has_gpu and wanted != "cpu" else torch.device("cpu")
+
+
+def mistakes(wanted: str, count: int) -> Iterator[Mistake]:
+    """Of a spec that asks for `count` devices of a kind that this machine does not have, or not as many.
+
+    Of GPUs it has those that torch finds; of CPUs as many as cores that this process may use.
+    """
+    gpus = torch.cuda.device_count()
+    if wanted == "cuda" and not gpus:
+        yield Mistake("/device", "no_such_device", "There is no CUDA device here that torch finds; use device: auto.")
+        return
+    there, name = (gpus, "GPU") if gpus and wanted != "cpu" else (cores(), "CPU core")
+    if count > there:
+        yield Mistake(
+            "/devices",
+            "too_many_devices",
+            f"This asks for {count} devices, and there {'is' if there == 1 else 'are'} {there} {name}"
+            f"{'' if there == 1 else 's'} here; use fewer, or train where there are more.",
+        )
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def computes_in(device: torch.device, precision: Literal["bfloat16", "float16"]) -> bool:

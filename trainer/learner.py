@@ -1,12 +1,15 @@
 """A model on its way: its weights and all that moves them, at a point between two steps."""
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainer import averages, build, dropout, ensemble, execution, networks, preprocess, pruning, synchronized
 from trainer.augment import Augment
@@ -24,7 +27,7 @@ LOSSES, CORRECT = "losses", "correct"
 
 
 class Learner:
-    """Members of a training, one after another, each from its own seed.
+    """Members of a training, one after another, each from its own seed; `begin` or `restore` comes first.
 
     `member` is the one in hand, counted from 0; `epoch` counts its finished epochs, `done` steps of the next. All that
     is drawn, and the schedule's clock, depend on these and on the member's seed. `losses` (steps of an epoch,) and
@@ -52,7 +55,6 @@ class Learner:
         self.data = data
         self.device = device
         self.replicas = replicas
-        self._fitted = preprocess.fitted(self.spec.preprocessing, data.train.images)
         self._augment = Augment(self.spec.augmentation, data.train.images, len(data.classes), device, self.spec.seed)
         self.batches = Batches(
             data.train,
@@ -64,7 +66,6 @@ class Learner:
         self.batch_sizes = self.batches.sizes()
         self.losses = torch.zeros(plan.steps_per_epoch, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.begin(0)
 
     @property
     def epochs_done(self) -> int:
@@ -82,17 +83,13 @@ class Learner:
         return self.epochs_done == self.spec.total_epochs
 
     def begin(self, member: int) -> None:
-        """Start a member; of the one before nothing is left."""
-        self.member, self.epoch, self.done = member, 0, 0
-        self.seed = ensemble.member_seed(self.spec.seed, member + 1)
-        self.batches = self.batches.with_seed(self.seed)
-        self._augment = self._augment.with_seed(self.seed)
-        self.model = self._fresh_model()
-        self.replicas.share(self.model.state_dict().values())
-        self.memory_format = self.replicas.same(self._memory_format())
-        self.model.to(memory_format=execution.FORMATS[self.memory_format])  # type: ignore[call-overload]
-        self.mask = pruning.Mask(self.model) if self.spec.pruning else None
-        self._forget_updates()
+        """Start a member; of the one before nothing is left.
+
+        Raises `ExecutionUnavailable` or `InitializationFailed`.
+        """
+        self._turn_to(member, epoch=0, done=0)
+        self._take(self._fresh_model())
+        self._lay_out(self.replicas.same(self._memory_format()))
         self.correct.zero_()
 
     def rest_of_epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -118,6 +115,14 @@ class Learner:
         self.losses[self.done] = loss
         self.correct += correct
         self.done += 1
+
+    def share_statistics(self) -> None:
+        """Take batch norm's running statistics from the first replica: unsynchronised, each has its own.
+
+        Training does not depend on them; what is found on validation, and so a schedule, does.
+        """
+        norms = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+        self.replicas.share(buffer for norm in norms for buffer in norm.buffers())
 
     def finish_epoch(self, likelihood: float) -> None:
         """Turn to the next epoch, once all steps of the one in hand are done; `likelihood` was found on validation."""
@@ -181,6 +186,7 @@ class Learner:
             "observed": asdict(self.observed),
             "executor": self.executor.state(),
             "averaged": self.average.count if self.average else 0,
+            "memory_format": self.memory_format,
         }
         return tensors, facts
 
@@ -188,9 +194,11 @@ class Learner:
         """Go to where `state` was taken. Raises what torch does where it is of another network."""
         epochs_done, done = divmod(facts["step"], self.plan.steps_per_epoch)
         member, epoch = divmod(epochs_done, self.spec.epochs)
-        self.begin(member)
-        self.epoch, self.done = epoch, done
-        self.model.load_state_dict(_under(MODEL, tensors))
+        self._turn_to(member, epoch, done)
+        model = build.skeleton(self.spec, self.data.facts.shape, len(self.data.classes))
+        model.load_state_dict(_under(MODEL, tensors))
+        self._take(model)
+        self._lay_out(facts["memory_format"])
         self.updates.restore(_under(UPDATES, tensors))
         self.observed = Observed(**facts["observed"])
         self.executor.restore(facts["executor"])
@@ -229,13 +237,35 @@ class Learner:
         self.average = averages.of(self.model, self.spec.ensemble)
         self.observed = Observed()
 
+    def _turn_to(self, member: int, epoch: int, done: int) -> None:
+        self.member, self.epoch, self.done = member, epoch, done
+        self.seed = ensemble.member_seed(self.spec.seed, member + 1)
+        self.batches = self.batches.with_seed(self.seed)
+        self._augment = self._augment.with_seed(self.seed)
+
+    @cached_property
+    def _preprocessing(self) -> preprocess.Standardize:
+        return preprocess.fitted(self.spec.preprocessing, self.data.train.images)
+
     def _fresh_model(self) -> nn.Sequential:
+        """On the CPU, with its first weights."""
         layers = networks.describe(self.spec.network, self.data.facts.shape, len(self.data.classes))
-        model = build.build(layers, self.data.facts.shape, self._fitted)
+        model = build.build(layers, self.data.facts.shape, deepcopy(self._preprocessing))
         initialize(model, self.spec.network.initialization, self.seed, self.data.train.images)
+        return model
+
+    def _take(self, model: nn.Sequential) -> None:
+        """Train this one from now on; all replicas have the first's weights."""
         if self.replicas.count > 1 and self.spec.execution.sync_batch_norm:
             synchronized.convert(model, self.device)
-        return model.to(self.device)
+        self.model = model.to(self.device)
+        self.replicas.share(self.model.state_dict().values())
+
+    def _lay_out(self, memory_format: execution.MemoryFormat) -> None:
+        self.memory_format = memory_format
+        self.model.to(memory_format=execution.FORMATS[memory_format])  # type: ignore[call-overload]
+        self.mask = pruning.Mask(self.model) if self.spec.pruning else None
+        self._forget_updates()
 
     def _memory_format(self) -> execution.MemoryFormat:
         images, labels = self.batches.first(self.spec.batch_size)

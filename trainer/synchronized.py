@@ -19,7 +19,7 @@ def convert(model: nn.Module, device: torch.device) -> None:
 
 def _converted(module: _BatchNorm, device: torch.device) -> nn.Module:
     if device.type == "cuda":
-        other: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        other: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return other
     kind = SynchronizedBatchNorm(module.num_features, eps=module.eps, momentum=module.momentum)
     kind.load_state_dict(module.state_dict())
@@ -33,7 +33,7 @@ class SynchronizedBatchNorm(_BatchNorm):
         if input.ndim not in (2, 4):
             raise ValueError(f"expected units (N, C) or (N, C, H, W), got {tuple(input.shape)}")
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
@@ -42,7 +42,8 @@ class SynchronizedBatchNorm(_BatchNorm):
         if self.track_running_stats:
             self._follow(mean, variance * (count / (count - 1)))
         shape = (1, -1, *[1] * (input.ndim - 2))
-        return normalized * self.weight.view(shape) + self.bias.view(shape)
+        shifted: Tensor = normalized * self.weight.view(shape) + self.bias.view(shape)
+        return shifted
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

@@ -90,6 +90,8 @@ def train(
         yield PhaseStarted("loading_data")
         training = Training(plan, data, device, replicas)
         goes_on = training.restore(resume)
+        if not goes_on:
+            training.learner.begin(0)
         yield training.started()
         yield PhaseStarted("training")
         if not goes_on:
@@ -150,6 +152,8 @@ class Training:
         if facts.get("spec_sha256") != self.spec.sha256 or facts.get("dataset_sha256") != self.data.sha256:
             raise CheckpointDamaged("The checkpoint belongs to another spec or data set.")
         try:
+            # Sums in another order are other sums: it goes on with as many threads as it had.
+            torch.set_num_threads(facts["threads"])
             self.learner.restore(tensors, facts)
             for weights, provenance in taken:
                 self._remember(provenance["number"], weights)
@@ -278,6 +282,7 @@ class Training:
     def _validate(self) -> Scores:
         """Scores on the validation split; raises `Diverged` when the loss there is not finite."""
         learner = self.learner
+        learner.share_statistics()
         found = scores(log_probabilities(learner.model, self.validation_images), self.validation_labels)
         loss = found.negative_log_likelihood
         if not math.isfinite(loss):
@@ -356,7 +361,11 @@ class Training:
     def _checkpoint(self) -> CheckpointReady:
         learner = self.learner
         tensors, facts = learner.state()
-        facts |= {"spec_sha256": self.spec.sha256, "dataset_sha256": self.data.sha256}
+        facts |= {
+            "threads": torch.get_num_threads(),
+            "spec_sha256": self.spec.sha256,
+            "dataset_sha256": self.data.sha256,
+        }
         self.last_checkpoint = CheckpointReady(learner.epochs_done, learner.step, _on_host(tensors), facts)
         return self.last_checkpoint
 

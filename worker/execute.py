@@ -358,15 +358,20 @@ class Supervisor:
 
     @property
     def _is_ending(self) -> bool:
-        own = (self._cancelled, self._replaced, self._pausing, self._timed_out, self._lost_patience)
-        return any(reason.is_set() for reason in (*own, self.station.draining))
+        reasons = (self._cancelled, self._replaced, *self._reasons_to_stop)
+        return any(reason.is_set() for reason in reasons)
+
+    @property
+    def _reasons_to_stop(self) -> tuple[threading.Event, ...]:
+        """Why the training is to make a checkpoint and end."""
+        return self._pausing, self._timed_out, self._lost_patience, self.station.draining
 
     def _keep(self) -> None:
         """Renew the lease and follow the user's wish until the attempt is over."""
         while not self._over.wait(self.station.settings.beat_seconds):
             self._watch_the_time()
             self._listen_for_silence()
-            if self._timed_out.is_set() or self.station.draining.is_set() or self._lost_patience.is_set():
+            if any(reason.is_set() for reason in self._reasons_to_stop):
                 self._ask_to_stop()
             try:
                 wanted = self._renew()
@@ -383,7 +388,6 @@ class Supervisor:
                 self._kill()
             elif wanted is Wanted.PAUSE:
                 self._pausing.set()
-            if self._pausing.is_set():
                 self._ask_to_stop()
 
     def _listen_for_silence(self) -> None:

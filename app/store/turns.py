@@ -4,7 +4,7 @@ An owner's use is the seconds of all attempts at its jobs that still run or ende
 that has just begun counts at once, and so owners who wait take turns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -21,15 +21,17 @@ def take(session: Session, devices: Sequence[str]) -> Job | None:
 
     Jobs that other transactions hold are passed over.
     """
-    spent = seconds_between(Attempt.started_at, func.coalesce(Attempt.ended_at, now()))
-    lately = or_(Attempt.ended_at.is_(None), Attempt.ended_at > ago(LATELY_SECONDS))
-    use = select(Job.owner, func.sum(spent).label("seconds")).join(Attempt, Attempt.job_id == Job.id)
-    used = use.where(lately).group_by(Job.owner).subquery()
-    query = select(Job.id).outerjoin(used, used.c.owner == Job.owner)
-    query = query.where(Job.status == Status.QUEUED, Job.device.in_(devices))
-    query = query.order_by(Job.priority.desc(), func.coalesce(used.c.seconds, 0), Job.id)
-    job_id = session.scalar(query.limit(1).with_for_update(of=Job, skip_locked=True))
-    return session.get(Job, job_id, populate_existing=True) if job_id else None
+    queued = (Job.status == Status.QUEUED, Job.device.in_(devices))
+    oldest = select(Job.priority, Job.owner, func.min(Job.id)).where(*queued).group_by(Job.priority, Job.owner)
+    lines = session.execute(oldest).all()
+    owners = {owner for _, owner, _ in lines}
+    use = _use(session, owners) if len(owners) > 1 else {}
+    for priority, owner, _ in sorted(lines, key=lambda line: (-line[0], use.get(line[1], 0.0), line[2])):
+        query = select(Job).where(*queued, Job.priority == priority, Job.owner == owner).order_by(Job.id).limit(1)
+        query = query.with_for_update(skip_locked=True)
+        if job := session.scalars(query, execution_options={"populate_existing": True}).first():
+            return job
+    return None
 
 
 def positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:
@@ -46,3 +48,12 @@ def positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:
     line = select(turns.c.id, place).subquery()
     rows = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(queued)))
     return {job_id: position for job_id, position in rows}
+
+
+def _use(session: Session, owners: Collection[str]) -> Mapping[str, float]:
+    """Seconds that each of `owners` has used lately; those who have used none are left out."""
+    spent = seconds_between(Attempt.started_at, func.coalesce(Attempt.ended_at, now()))
+    lately = or_(Attempt.ended_at.is_(None), Attempt.ended_at > ago(LATELY_SECONDS))
+    query = select(Job.owner, func.sum(spent)).join(Attempt, Attempt.job_id == Job.id)
+    rows = session.execute(query.where(lately, Job.owner.in_(owners)).group_by(Job.owner))
+    return {owner: seconds for owner, seconds in rows}

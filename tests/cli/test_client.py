@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Client, ClientError, Invalid, NotFound, ProblemError, Refused, Unreachable
+from app.client import Client, ClientError, Invalid, NotFound, ProblemError, Refused, TooMany, Unreachable
 from tests.cli.conftest import Up
 from tests.specs import document
 
@@ -144,3 +144,27 @@ def test_an_answer_of_something_else_is_a_problem_too(tmp_path: Path) -> None:
             client.datasets()
 
     assert caught.value.problem.status == 502
+
+
+def test_too_many_requests_are_an_error_with_the_time_to_wait_and_a_submit_waits(tmp_path: Path) -> None:
+    asked = []
+
+    class Busy(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(429)
+            self.send_header("Retry-After", "1" if len(asked) == 1 else "3600")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(TooMany) as caught:
+            client.submit(document())
+        server.shutdown()
+
+    assert caught.value.retry_after == 3600
+    assert len(asked) == 2

@@ -10,6 +10,7 @@ import pytest
 
 from app.client import Client
 from tests.cli.conftest import Run, Up
+from tests.servers import await_true
 from tests.specs import document
 from trainer import snapshot
 
@@ -70,6 +71,39 @@ def test_watch_of_a_cancelled_job_exits_with_4(annealer: Run, client: Client) ->
 
     assert cancelled.stdout.strip() in ("cancelled", "cancelling")
     assert watched.returncode == 4
+
+
+def test_pause_resume_and_retry_take_a_job_through_its_life(annealer: Run, client: Client) -> None:
+    job = client.submit(document(epochs=9000), owner="me")
+
+    said = [annealer("pause", job.id).stdout.strip(), annealer("pause", job.id).stdout.strip()]
+    await_true(lambda: client.job(job.id).status == "paused", 30)
+    said += [annealer(command, job.id).stdout.strip() for command in ("pause", "resume")]
+    annealer("cancel", job.id)
+    await_true(lambda: client.job(job.id).status == "cancelled", 30)
+    retried = json.loads(annealer("retry", job.id, "--from", "start", "--json").stdout)
+    client.cancel(job.id)
+
+    assert set(said[:2]) <= {"pausing", "paused"}
+    assert said[2:] == ["paused", "queued"]
+    assert (retried["status"], retried["owner"]) == ("queued", "me")
+    assert "owner       me" in annealer("show", job.id).stdout
+
+
+def test_a_retry_from_elsewhere_is_bad_input(annealer: Run, job_id: str) -> None:
+    done = annealer("retry", job_id, "--from", "here")
+
+    assert done.returncode == 2
+    assert "'checkpoint', 'start'" in done.stderr
+
+
+def test_what_is_not_allowed_tells_what_is(annealer: Run, job_id: str) -> None:
+    done = annealer("retry", job_id)
+
+    assert (done.returncode, done.stderr.strip()) == (
+        6,
+        f"Job {job_id} is succeeded and cannot become retried. Allowed now: delete.",
+    )
 
 
 def test_show_and_list_and_watch_speak_of_the_job(annealer: Run, job_id: str) -> None:
@@ -248,7 +282,21 @@ def test_a_server_that_is_away_exits_with_5_and_the_remedy(annealer: Run) -> Non
 def test_help_lists_the_commands_and_exit_codes(annealer: Run) -> None:
     done = annealer("--help")
 
-    for word in ("up", "demo", "validate", "submit", "watch", "cancel", "delete", "metrics", "snapshots", "Exit codes"):
+    for word in (
+        "up",
+        "demo",
+        "validate",
+        "submit",
+        "watch",
+        "cancel",
+        "pause",
+        "resume",
+        "retry",
+        "delete",
+        "metrics",
+        "snapshots",
+        "Exit codes",
+    ):
         assert word in done.stdout
 
 

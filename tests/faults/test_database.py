@@ -49,11 +49,12 @@ def test_17_the_database_is_away_for_a_minute(on_postgresql: System, how: str) -
 
     getattr(system.database, how)()
     began = time.monotonic()
-    with pytest.raises(ProblemError) as refused:
-        system.client.job(job)
-    assert refused.value.problem.status == 503
-    assert time.monotonic() - began < 15
-    assert system.http.get("/readyz", timeout=30).json()["database"] == "unreachable"
+    if how == "refuse":
+        with pytest.raises(ProblemError) as refused:
+            system.client.job(job)
+        assert refused.value.problem.status == 503
+        assert time.monotonic() - began < 5
+        assert system.http.get("/readyz", timeout=30).json()["database"] == "unreachable"
     time.sleep(max(0.0, began + AWAY_SECONDS - time.monotonic()))
     assert system.job(job).step - step < 500
     assert system.worker.children()

@@ -1,6 +1,8 @@
 """What a user may wish at the worst of moments."""
 
+import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from tests.faults.judge import judge
 from tests.faults.system import TINY, System
 from tests.servers import await_true
 
+LONGER = TINY | {"name": "longer", "epochs": 24}
 BRIEF = TINY | {"name": "brief", "epochs": 3}
 
 
@@ -77,6 +80,43 @@ def test_21_a_cancel_during_the_finish(on_postgresql: System) -> None:
 def waits(system: System) -> bool:
     with system.engine.connect() as connection:
         return bool(connection.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")))
+
+
+@pytest.mark.faults
+def test_22_a_pause_during_a_checkpoint(system: System) -> None:
+    """Each epoch ends with one, and pauses at many moments meet some."""
+    dice = random.Random(22)
+    job = system.submit(LONGER)
+    for _ in range(4):
+        epoch = system.job(job).epoch
+        await_true(lambda: system.job(job).epoch > epoch, 30)  # noqa: B023
+        time.sleep(dice.uniform(0, 0.1))
+        try:
+            system.client.pause(job)
+        except Refused:
+            break
+        await_true(lambda: system.status(job) is not Status.RUNNING, 10)
+        if system.status(job) is Status.PAUSED:
+            system.client.resume(job)
+
+    system.await_final(job)
+    assert "The job was paused. Resumed, it goes on from step" in system.story(job)
+    judge(system, {job: LONGER})
+
+
+@pytest.mark.faults
+def test_22_a_pause_of_a_child_that_hangs(system: System) -> None:
+    """It ends without a checkpoint, and the job goes on from the one before."""
+    job = system.submit(LONGER)
+    system.await_epoch(job, 4)
+    os.kill(system.await_child(), signal.SIGSTOP)
+
+    system.client.pause(job)
+    system.await_status(job, Status.PAUSED, 15)
+    system.client.resume(job)
+
+    system.await_final(job)
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults

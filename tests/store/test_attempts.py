@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from app.store import attempts, blobs, claims, ensembles, events, jobs, metrics, snapshots, sweep, wishes
 from app.store.checkpoints import CheckpointRef
 from app.store.claims import Claim
+from app.store.clock import ago
 from app.store.engine import retry
 from app.store.ensembles import NewEnsemble
 from app.store.errors import BlobDamaged, Fenced
-from app.store.models import Attempt, Checkpoint
-from app.store.reports import Failure, Progress
+from app.store.models import Attempt, BlobChunk, Checkpoint
+from app.store.reports import Changes, Failure, Progress
 from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
 from tests.shop import Shop
@@ -374,3 +375,105 @@ def test_deleting_a_job_leaves_blobs_that_another_one_has(shop: Shop, blob: Any)
     assert b"".join(blobs.stream(shop.engine, shared)) == b"shared"
     with shop.look() as session, pytest.raises(BlobDamaged, match="not stored"):
         blobs.size(session, own)
+
+
+def test_a_batch_that_comes_again_renews_the_lease_and_changes_nothing(shop: Shop, blob: Any) -> None:
+    claim = shop.claimed(lease=-1)
+    changes = Changes(
+        series={"loss": ([1], [0.5])},
+        snapshots=[taken(1, blob("weights"))],
+        ensemble=NewEnsemble("swa", [(1, 1.0)], SCORES, SCORES, SCORES, VOTES, averaged=5),
+        events=[("snapshot_taken", "Snapshot 1.", {})],
+    )
+    record = (attempts.record, claim.job_id, claim.attempt, 60.0, changes, 1)
+    assert shop.act(*record) is Wanted.RUN
+    version = shop.job(claim.job_id).version
+    with shop.look() as session:
+        first = ensembles.of_job(session, claim.job_id)
+    shop.act(lambda session: session.execute(update(Attempt).values(lease_expires_at=ago(1))))
+
+    assert shop.act(*record) is Wanted.RUN
+
+    assert shop.job(claim.job_id).version == version
+    assert kinds(shop, claim.job_id).count("snapshot_taken") == 1
+    assert shop.act(sweep.rescue) == []
+    with shop.look() as session:
+        again = ensembles.of_job(session, claim.job_id)
+    assert first is not None
+    assert again is not None
+    assert again.id == first.id
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ({"is_done": True}, Outcome.SUCCEEDED),
+        ({"failure": failure()}, Outcome.CRASHED),
+        ({"failure": Failure(FailureClass.USER, "data_invalid", "It went wrong.")}, Outcome.FAILED),
+        ({}, Outcome.RELEASED),
+    ],
+)
+def test_a_worker_whose_end_was_stored_unheard_finds_it_to_be_its_own(
+    shop: Shop, options: dict[str, Any], outcome: Outcome
+) -> None:
+    claim = shop.claimed()
+    assert shop.act(attempts.ended, claim.job_id, claim.attempt) is None
+
+    assert shop.act(lambda session: attempts.finish(session, claim.job_id, claim.attempt, **options)) is outcome
+
+    assert shop.act(attempts.ended, claim.job_id, claim.attempt) is outcome
+
+
+def test_an_end_that_the_sweep_has_put_is_not_the_workers_own(shop: Shop) -> None:
+    claim = shop.claimed(lease=-1)
+    shop.act(sweep.rescue)
+
+    with pytest.raises(Fenced):
+        shop.act(attempts.ended, claim.job_id, claim.attempt)
+    with pytest.raises(Fenced):
+        shop.act(attempts.finish, claim.job_id, claim.attempt)
+
+
+def test_a_damaged_snapshot_is_taken_again_from_the_checkpoint_before_it(shop: Shop, blob: Any) -> None:
+    claim = shop.claimed()
+    shop.record(
+        claim,
+        snapshots=[taken(1, blob("one")), taken(2, blob("two"))],
+        checkpoints=[CheckpointRef(30, 3, blob("30")), CheckpointRef(40, 4, blob("40"))],
+    )
+    shop.act(attempts.release, claim.job_id, claim.attempt)
+    claim = again(shop)
+    second = claim.snapshots[1]
+    assert (second.number, second.step) == (2, 40)
+
+    shop.act(attempts.reject_snapshot, claim.job_id, claim.attempt, second)
+
+    claim = again(shop)
+    assert claim.checkpoint == CheckpointRef(30, 3, blob("30"))
+    assert [snapshot.number for snapshot in claim.snapshots] == [1]
+    with shop.look() as session:
+        told = [event.message for event in events.after(session, claim.job_id, 0, 100)]
+    assert "Snapshot 2, of step 40, is damaged and will be taken again. The job will go on from step 30." in told
+
+
+def test_a_damaged_snapshot_that_all_checkpoints_need_takes_the_job_back_to_its_start(shop: Shop, blob: Any) -> None:
+    claim = shop.claimed()
+    shop.record(claim, snapshots=[taken(1, blob("one"))], checkpoints=[CheckpointRef(20, 2, blob("20"))])
+    shop.record(claim, checkpoints=[CheckpointRef(30, 3, blob("30"))])
+    shop.act(attempts.release, claim.job_id, claim.attempt)
+    claim = again(shop)
+
+    shop.act(attempts.reject_snapshot, claim.job_id, claim.attempt, claim.snapshots[0])
+
+    claim = again(shop)
+    assert (claim.checkpoint, claim.snapshots) == (None, ())
+
+
+def test_what_was_damaged_is_stored_anew(shop: Shop, blob: Any) -> None:
+    sha256 = blob("weights")
+    shop.act(lambda session: session.execute(update(BlobChunk).values(data=b"damaged")))
+
+    shop.act(blobs.empty, sha256)
+
+    assert blob("weights") == sha256
+    assert b"".join(blobs.stream(shop.engine, sha256)) == b"weights"

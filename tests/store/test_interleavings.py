@@ -91,10 +91,10 @@ class Interleavings(RuleBasedStateMachine):
 
     claimed: Bundle[Claim] = Bundle("claimed")
 
-    def __init__(self, shop: Shop, sha256: str) -> None:
+    def __init__(self, shop: Shop, file: Path) -> None:
         super().__init__()
         self.shop = shop
-        self.sha256 = sha256
+        self.file = file
         self.models: dict[str, Model] = {}
         self.expired: set[str] = set()
         shop.act(lambda session: session.execute(delete(Job)))
@@ -144,10 +144,12 @@ class Interleavings(RuleBasedStateMachine):
         holds = self.holds(claim)
         first = (self.models[claim.job_id].step if holds else 0) + 1
         last = first + steps - 1
+        # A delete may have removed the content of all checkpoints, which is the same here.
+        sha256 = blobs.put(self.shop.engine, self.file)
         changes = Changes(
             progress=Progress(1, last, 1.0),
             series={"loss": (list(range(first, last + 1)), [0.5] * steps)},
-            checkpoints=[CheckpointRef(last, 1, self.sha256)] if checkpoint else [],
+            checkpoints=[CheckpointRef(last, 1, sha256)] if checkpoint else [],
             events=[("note", "Something happened.", {})],
         )
         with self.shop.look() as session:
@@ -292,12 +294,11 @@ class Interleavings(RuleBasedStateMachine):
 
 
 def test_no_interleaving_breaks_a_rule(shop: Shop, tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint"
-    path.write_bytes(b"checkpoint")
-    sha256 = blobs.put(shop.engine, path)
+    file = tmp_path / "checkpoint"
+    file.write_bytes(b"checkpoint")
 
     run_state_machine_as_test(
-        lambda: Interleavings(shop, sha256),
+        lambda: Interleavings(shop, file),
         settings=settings(
             max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),

@@ -88,7 +88,7 @@ def test_recomputing_leaves_weights_modes_and_momentum_as_they_were() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=0.3)).eval()
     before = {name: item.clone() for name, item in model.named_parameters()}
 
-    recompute_statistics(model, [torch.randn(5, 3), torch.randn(2, 3)])
+    recompute_statistics(model, [(torch.randn(5, 3), 5), (torch.randn(2, 3), 2)])
 
     assert all(torch.equal(before[name], item) for name, item in model.named_parameters())
     assert not model.training

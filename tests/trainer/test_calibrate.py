@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from tests.specs import dataset, spec
+from tests.trainer.learners import learner
 from trainer import data
 from trainer.calibrate import paces, weighted
 from trainer.data import DataSet
 from trainer.errors import InitializationFailed
 from trainer.inspect import looking
-from trainer.plan import check
+from trainer.learner import Learner
 from trainer.randomness import generator
-from trainer.train import Training
 
 TINY = dataset()
 NETWORKS = [
@@ -26,12 +26,12 @@ NETWORKS = [
 ]
 
 
-def training(network: dict[str, Any], initialization: dict[str, Any], known: DataSet = TINY) -> Training:
+def training(network: dict[str, Any], initialization: dict[str, Any], known: DataSet = TINY) -> Learner:
     chosen = spec(batch_size=16, network={**network, "initialization": initialization})
-    return Training(check(chosen, known.facts), known, torch.device("cpu"))
+    return learner(chosen, known)
 
 
-def outputs(made: Training, count: int) -> list[Tensor]:
+def outputs(made: Learner, count: int) -> list[Tensor]:
     """What each weighted layer puts out for the first `count` images, as (channels, values)."""
     found: dict[Any, Tensor] = {}
     hooks = [
@@ -45,7 +45,7 @@ def outputs(made: Training, count: int) -> list[Tensor]:
     return [found[layer].transpose(0, 1).flatten(1) for layer in weighted(made.model)]
 
 
-def weights(made: Training) -> list[Tensor]:
+def weights(made: Learner) -> list[Tensor]:
     return [layer.weight.detach() for layer in weighted(made.model)]
 
 
@@ -99,7 +99,7 @@ def test_within_layers_every_channel_comes_to_mean_0_and_std_1(network: dict[str
 LENET = {"kind": "lenet", "padding": 6, "activation": "relu"}
 
 
-def seen_paces(made: Training) -> list[float]:
+def seen_paces(made: Learner) -> list[float]:
     """Paces on directions that the initialization has not drawn."""
     images, _ = made.batches.first(200)
     drawn = [paces(made.model, images, generator("cpu", 5, "test", number)) for number in range(10)]

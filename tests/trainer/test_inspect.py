@@ -8,24 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from tests.specs import dataset, spec
+from tests.trainer.learners import learner
 from trainer import data, document
 from trainer.events import HISTOGRAM_EDGES, EpochFinished, LayersInspected, LayerStatistics
 from trainer.inspect import copy_weights, dead, distribution, inspect, saturated, symmetric
-from trainer.plan import check
+from trainer.learner import Learner
 from trainer.spec import Inspection
-from trainer.train import Training, train
+from trainer.train import train
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY = dataset()
 CONVNET = {"kind": "convnet", "channels": [3, 4], "batch_norm": {}, "dropout": {"drop": 0.5}}
 
 
-def training(**changes: Any) -> Training:
+def training(**changes: Any) -> Learner:
     chosen = spec(batch_size=16, **changes)
-    return Training(check(chosen, TINY.facts), TINY, torch.device("cpu"))
+    return learner(chosen, TINY)
 
 
-def look(made: Training, before: dict[str, Tensor] | None = None) -> dict[str, LayerStatistics]:
+def look(made: Learner, before: dict[str, Tensor] | None = None) -> dict[str, LayerStatistics]:
     images, labels = made.batches.first(16)
     return {one.name: one for one in inspect(made.model, made.plan.layers, images, labels, before)}
 
@@ -101,7 +102,7 @@ def test_figures_equal_those_of_autograd() -> None:
 def test_the_update_ratio_is_that_of_the_last_update() -> None:
     made = training()
     before = copy_weights(made.model)
-    made._train(*made.batches.first(16))
+    made.train(*made.batches.first(16))
 
     seen = look(made, before)
 
@@ -112,7 +113,7 @@ def test_the_update_ratio_is_that_of_the_last_update() -> None:
 
 def test_looking_changes_nothing() -> None:
     made = training(network=CONVNET)
-    made._train(*made.batches.first(16))
+    made.train(*made.batches.first(16))
     state = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
     gradients = [parameter.grad.clone() for parameter in made.model.parameters()]
 

@@ -8,15 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.specs import dataset, spec
+from tests.trainer.learners import learner
 from trainer import dropout, networks
 from trainer.build import skeleton
 from trainer.initialize import initialize
 from trainer.layers import table
 from trainer.local_response import LocalResponseNorm
 from trainer.memory import estimate
-from trainer.plan import check
 from trainer.residual import Residual
-from trainer.train import Training
 from trainer.validation.network import RESERVED_NAMES
 
 Shape = tuple[int, int, int]
@@ -140,7 +139,7 @@ def test_convolutions_inside_blocks_are_trained_with_channels_last() -> None:
     data = dataset(shape=(3, 8, 8))
     chosen = spec(network=network, batch_size=8)
 
-    training = Training(check(chosen, data.facts), data, torch.device("cpu"))
+    training = learner(chosen, data)
 
     weight = training.model.get_parameter("residual1.conv1.weight")
     assert weight.is_contiguous(memory_format=torch.channels_last)

@@ -49,6 +49,7 @@ def test_name_and_labels_do_not_change_the_hash_and_all_else_does() -> None:
     spec = parse(json.dumps(document()))
 
     assert parse(json.dumps(document(name="other", labels={"a": "b"}))).sha256 == spec.sha256
+    assert parse(json.dumps(document(priority=9, max_runtime=60, max_attempts=2))).sha256 == spec.sha256
     assert parse(json.dumps(document(seed=1))).sha256 != spec.sha256
 
 
@@ -99,6 +100,9 @@ def test_brackets_inside_strings_are_no_nesting() -> None:
         ({"labels": {"a b": "x"}}, "/labels/a b", "string_pattern_mismatch", "pattern"),
         ({"labels": {"kind": 3}}, "/labels/kind", "string_type", "must be a string"),
         ({"labels": {f"k{n}": "v" for n in range(33)}}, "/labels", "too_long", "at most 32"),
+        ({"priority": 101}, "/priority", "less_than_equal", "at most 100"),
+        ({"max_runtime": 0}, "/max_runtime", "greater_than_equal", "at least 1"),
+        ({"max_attempts": 0}, "/max_attempts", "greater_than_equal", "at least 1"),
         ({"dataset": "../etc/passwd"}, "/dataset", "string_pattern_mismatch", "pattern"),
         ({"network": 3}, "/network", "dict_type", "must be an object"),
         ({"network": {}}, "/network/kind", "missing", "one of mlp, lenet, convnet"),

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from tests.specs import dataset, spec
+from tests.trainer.learners import learner
 from trainer import sparsity
 from trainer.events import CheckpointReady, Event, NetworkPruned, SnapshotTaken, StepsFinished
 from trainer.plan import Plan, check
 from trainer.pruning import Mask
 from trainer.spec import LotteryTicket, TrainingSpec
-from trainer.train import Training, train
+from trainer.train import train
 
 TINY = dataset()
 
@@ -146,7 +147,7 @@ def test_the_mask_holds_through_training(scope: str, changes: dict[str, Any]) ->
 
 def test_what_is_left_is_rewound_to_its_start_with_batch_norm_and_momentum() -> None:
     chosen = ticket(network={"kind": "convnet", "channels": [3], "batch_norm": {}})
-    start = Training(plan(chosen), TINY, torch.device("cpu")).model.state_dict()
+    start = learner(chosen, TINY).model.state_dict()
     saved = checkpoints(run(chosen))
 
     for step in (6, 12):
@@ -160,7 +161,7 @@ def test_what_is_left_is_rewound_to_its_start_with_batch_norm_and_momentum() -> 
 def test_images_decide_the_same_start_again() -> None:
     network = {"kind": "mlp", "hidden": [8], "initialization": {"kind": "lsuv", "images": 20}}
     chosen = ticket(network=network)
-    start = Training(plan(chosen), TINY, torch.device("cpu")).model.state_dict()
+    start = learner(chosen, TINY).model.state_dict()
 
     tensors = checkpoints(run(chosen))[6].tensors
 

@@ -1,7 +1,7 @@
 """A whole training: its events, its bits across a stop, its result."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +36,7 @@ from trainer.initialize import draw
 from trainer.randomness import generator
 from trainer.schedule import boundary_rates, learning_rate
 from trainer.spec import TrainingSpec
-from trainer.train import Resume, train
+from trainer.train import Resume, Training, train
 
 E = TypeVar("E", bound=Event)
 
@@ -48,6 +48,7 @@ NORMALIZED = {
     "network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}},
     "augmentation": [{"kind": "random_crop", "padding": 1}],
 }
+MIXED = {"augmentation": [{"kind": "random_crop", "padding": 1}, {"kind": "mixup"}]}
 GRID = [
     {},
     {"network": {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}}},
@@ -116,7 +117,8 @@ GRID = [
     },
     {"ensemble": {"kind": "independent", "members": 3}, "schedule": PLATEAU, "epochs": 2, **NORMALIZED},
     {"ensemble": {"kind": "swa", "start": 1, "every": 2}, **NORMALIZED},
-    {"ensemble": {"kind": "ema", "decay": 0.7}, **NORMALIZED},
+    {"ensemble": {"kind": "ema", "decay": 0.7}, **NORMALIZED, **MIXED},
+    {"ensemble": {"kind": "snapshots", "last": 2}, **NORMALIZED, **MIXED},
 ]
 
 SCHEDULES: list[dict[str, Any]] = [
@@ -396,16 +398,32 @@ def test_how_often_is_reported_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("changes", GRID)
-def test_a_training_that_was_stopped_anywhere_ends_with_the_same_bits(changes: dict[str, Any], tmp_path: Path) -> None:
-    chosen = tiny(**changes)
+def test_a_training_that_was_stopped_after_any_step_ends_with_the_same_bits(
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, last_states = tiny(**changes), spied_last_states(monkeypatch)
     undisturbed = run(chosen)
-    whole = results(undisturbed)
-    steps = of(TrainingFinished, undisturbed)[0].step
+    whole, (last_state,) = results(undisturbed), last_states
 
-    for stop_after in (0, 1, 3, 4, steps // 2, steps - 1):
+    for stop_after in range(of(TrainingFinished, undisturbed)[0].step):
         first, going_on = stopped(chosen, stop_after, tmp_path)
         assert of(TrainingStopped, first)[0].step == stop_after
         assert results(first) + results(run(chosen, resume=going_on)) == whole, stop_after
+        assert last_states.pop() == last_state, stop_after
+
+
+def spied_last_states(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Collects what each training's learner has after its last step: weights, optimizer, averages, losses."""
+    found: list[object] = []
+    score = Training.score
+
+    def spy(training: Training) -> Iterator[Event]:
+        tensors, facts = training.learner.state()
+        found.append((bits(tensors), facts))
+        return score(training)
+
+    monkeypatch.setattr(Training, "score", spy)
+    return found
 
 
 def test_a_training_on_colour_images_that_was_stopped_ends_with_the_same_bits(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from sqlalchemy import Engine, delete
 
 from app.queue import Bell
@@ -12,13 +13,20 @@ from app.store.engine import write
 from app.store.models import Job
 from tests.servers import Template, Valkey, Worker
 from tests.shop import Shop
+from tests.specs import spec
+from tests.worker.watching import LONG, Undisturbed
+from trainer import data
+from trainer.events import EpochFinished, SnapshotTaken
+from trainer.snapshot import write as write_snapshot
+from trainer.train import train
 
 
 class Plant:
-    """A database, a broker with its bell, and a worker that waits for jobs."""
+    """A database, a broker with its bell, and a worker that waits for jobs; `settings` are the worker's."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, **settings: str) -> None:
         self.folder = folder
+        self._settings = settings
         self._database_url = database_url
         self.valkey = Valkey(folder)
         self.shop = Shop(engines.create(database_url))
@@ -33,7 +41,7 @@ class Plant:
 
     def another(self) -> Worker:
         """One more worker."""
-        return Worker(self.folder, self._database_url, self.valkey.url)
+        return Worker(self.folder, self._database_url, self.valkey.url, **self._settings)
 
     def close(self) -> None:
         """End it all."""
@@ -70,3 +78,30 @@ def own_plant(database_url: str, tmp_path: Path) -> Iterator[Plant]:
     plant = Plant(tmp_path, database_url)
     yield plant
     plant.close()
+
+
+@pytest.fixture
+def hasty_plant(database_url: str, tmp_path: Path) -> Iterator[Plant]:
+    """The same, with a worker that may take three seconds to stop, its trainings two."""
+    plant = Plant(tmp_path, database_url, grace_seconds="3")
+    yield plant
+    plant.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The snapshot files and validation losses of the long spec, trained here without any service."""
+    path = tmp_path_factory.mktemp("undisturbed") / "file"
+    found, losses = [], []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for event in train(spec(**LONG), data.load("mnist5k"), device=torch.device("cpu")):
+            if isinstance(event, SnapshotTaken):
+                write_snapshot(path, event.weights, event.provenance)
+                found.append(path.read_bytes())
+            if isinstance(event, EpochFinished):
+                losses.append(event.validation_loss)
+    finally:
+        torch.set_num_threads(threads)
+    return found, losses

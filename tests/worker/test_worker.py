@@ -3,98 +3,31 @@
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
-import torch
 from sqlalchemy import select, update
 
-from app.store import blobs, ensembles, events, metrics, snapshots, wishes
+from app.store import ensembles, events, metrics, snapshots, wishes
 from app.store.engine import write
 from app.store.models import Attempt, BlobChunk, Checkpoint, Dataset, Job
 from app.store.models import Worker as WorkerRow
 from app.store.states import Outcome, Status
 from tests.servers import await_true
-from tests.shop import Shop
-from tests.specs import spec
 from tests.worker.conftest import Plant
-from trainer import data
+from tests.worker.watching import (
+    LONG,
+    SECONDS,
+    Undisturbed,
+    assert_same,
+    await_epoch,
+    await_status,
+    files,
+    kinds,
+    status,
+)
 from trainer.errors import ExecutionUnavailable
-from trainer.events import EpochFinished, SnapshotTaken
-from trainer.snapshot import write as write_snapshot
-from trainer.train import train
 from worker.child import _failure
-
-SECONDS = 30.0
-
-Undisturbed = tuple[list[bytes], list[float]]
-
-# Long enough to be caught in the middle, and with everything in it that could differ after a restart.
-LONG: dict[str, Any] = {
-    "network": {"kind": "convnet", "channels": [8], "batch_norm": {}, "dropout": {"drop": 0.2}},
-    "augmentation": [{"kind": "random_crop", "padding": 2}],
-    "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 3},
-    "optimizer": {"kind": "sgd", "momentum": {"form": "averaged"}},
-    "epochs": 9,
-    "batch_size": 64,
-}
-
-
-def status(shop: Shop, job: Job) -> Status:
-    return shop.job(job.id).status
-
-
-def await_status(shop: Shop, job: Job, wanted: Status) -> None:
-    await_true(lambda: status(shop, job) is wanted, SECONDS)
-
-
-def await_epoch(shop: Shop, job: Job, epoch: int) -> None:
-    """Wait until the job is in an epoch, and so has the checkpoint of the one before."""
-    await_true(lambda: shop.job(job.id).epoch >= epoch, SECONDS)
-
-
-def kinds(shop: Shop, job: Job) -> list[str]:
-    with shop.look() as session:
-        return [event.kind for event in events.after(session, job.id, 0, 100)]
-
-
-def files(shop: Shop, job: Job) -> list[bytes]:
-    """The bytes of every snapshot."""
-    with shop.look() as session:
-        hashes = [snapshot.sha256 for snapshot in snapshots.of_job(session, job.id)]
-    return [b"".join(blobs.stream(shop.engine, sha256)) for sha256 in hashes]
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """The snapshot files and validation losses of the long spec, trained here without any service."""
-    path = tmp_path_factory.mktemp("undisturbed") / "file"
-    found, losses = [], []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for event in train(spec(**LONG), data.load("mnist5k"), device=torch.device("cpu")):
-            if isinstance(event, SnapshotTaken):
-                write_snapshot(path, event.weights, event.provenance)
-                found.append(path.read_bytes())
-            if isinstance(event, EpochFinished):
-                losses.append(event.validation_loss)
-    finally:
-        torch.set_num_threads(threads)
-    return found, losses
-
-
-def assert_same(shop: Shop, job: Job, undisturbed: Undisturbed) -> None:
-    """Every step and epoch once, and the bytes of a training that nothing happened to."""
-    expected, losses = undisturbed
-    assert files(shop, job) == expected
-    with shop.look() as session:
-        rows = metrics.epochs(session, job.id)
-        assert [row.epoch for row in rows] == list(range(1, 10))
-        assert [row.validation_loss for row in rows] == losses
-        steps = metrics.series(session, job.id, "loss").steps
-    assert steps.tolist() == list(range(1, 9 * 63 + 1))
 
 
 def test_a_job_runs_to_its_end_when_the_bell_rings(plant: Plant) -> None:

@@ -19,8 +19,8 @@ def mistakes(spec: TrainingSpec, facts: DataFacts, rows: tuple[LayerRow, ...]) -
         yield Mistake(
             "/devices",
             "batch_cannot_be_shared",
-            f"{which} of {smallest} {'image' if smallest == 1 else 'images'} cannot be shared by {spec.devices} "
-            f"devices; {remedy}",
+            f"{which} has {smallest} {'image' if smallest == 1 else 'images'}, which {spec.devices} devices cannot "
+            f"share; {remedy}",
         )
         return
     norm = next((row for row in rows if _normalizes_images_alone(row)), None)
