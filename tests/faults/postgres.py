@@ -49,11 +49,13 @@ class Postgres:
         """Kill it as a power cut would: it recovers from its log at the next start."""
         pid = self._server.get_pid()
         assert pid is not None
+        socket = self.socket
         os.kill(pid, signal.SIGKILL)
         folder = Path(self._folder.name).resolve()
         await_true(lambda: not any(_works_in(folder, entry) for entry in Path("/proc").iterdir()), 10)
         # What it would have removed; a process that waits for its parent would be taken for the server.
-        (folder / "postmaster.pid").unlink(missing_ok=True)
+        for left in (folder / "postmaster.pid", Path(f"{socket}.lock")):
+            left.unlink(missing_ok=True)
 
     def start(self) -> None:
         """Start it again, harmless when it runs."""

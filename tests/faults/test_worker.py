@@ -78,19 +78,19 @@ def test_04_a_killed_worker_on_a_machine_that_lives(system: System) -> None:
 def test_04_a_machine_that_is_gone(system: System) -> None:
     """Nobody can see that its worker is dead; the lease tells."""
     victim = system.worker
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
+    system.start_worker(scratch=str(system.folder / "elsewhere"))
 
     since = time.time()
     system.kill(victim)
     shutil.rmtree(system.scratch)
-    system.start_worker()
 
     assert system.recovered(job, since) < LEASE_SECONDS + 5
     system.await_final(job)
     assert outcomes(system, job) == [Outcome.LOST, Outcome.SUCCEEDED]
     assert "stopped renewing its lease. The job will go on from step" in system.story(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults
