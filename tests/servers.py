@@ -196,7 +196,7 @@ class Worker(Process):
 
     def children(self) -> list[int]:
         """Process ids of the trainings that run now."""
-        return [child for server in _children(self.pid) for child in _children(server)]
+        return [child for server in children(self.pid) for child in children(server)]
 
 
 def await_true(condition: Callable[[], bool], seconds: float) -> None:
@@ -208,7 +208,8 @@ def await_true(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.01)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children."""
     try:
         words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:

@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -291,10 +290,3 @@ def parents(pid: int) -> Iterator[int]:
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             return
-
-
-def later(seconds: float, act: Callable[[], None]) -> threading.Timer:
-    """Do it in a moment, beside the test."""
-    timer = threading.Timer(seconds, act)
-    timer.start()
-    return timer

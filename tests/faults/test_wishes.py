@@ -52,7 +52,7 @@ def test_20_a_cancel_during_the_claim(on_postgresql: System) -> None:
     system = on_postgresql
     with slowly(system, "INSERT", "attempts", "true"):
         job = system.submit()
-        time.sleep(0.25)
+        await_true(lambda: waits(system), 20)
         assert cancelled(system, job)
         began = time.monotonic()
         system.await_status(job, Status.CANCELLED, 3)

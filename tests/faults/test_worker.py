@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from app.store.states import Outcome
 from tests.faults.judge import judge
 from tests.faults.system import LEASE_SECONDS, TINY, System, is_running
-from tests.servers import await_true
+from tests.servers import await_true, children
 
 LONGER = TINY | {"name": "longer", "epochs": 24}
 
@@ -251,9 +250,3 @@ def test_32_every_part_is_restarted_while_jobs_run(system: System) -> None:
 
     system.await_final(*jobs, seconds=90)
     judge(system, dict.fromkeys(jobs, LONGER))
-
-
-def children(pid: int) -> list[int]:
-    with suppress(FileNotFoundError):
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
