@@ -236,11 +236,15 @@ class Supervisor:
                 (self.scratch / message.file).unlink(missing_ok=True)
 
     def _record(self, batch: list[Message], number: int) -> None:
-        hashes = {
-            message.file: blobs.put(self.station.engine, self.scratch / message.file)
+        files = [
+            message.file
             for message in batch
             if message.file and isinstance(message.event, SnapshotTaken | CheckpointReady)
-        }
+        ]
+        if files:
+            # Blobs know no attempts: who has been replaced is to write none.
+            self._renew()
+        hashes = {file: blobs.put(self.station.engine, self.scratch / file) for file in files}
         changes = changes_of(batch, hashes)
         retry(
             self.station.engine,

@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import select
 
 from app.queue import Bell
-from app.store import attempts
+from app.store import attempts, sweep
 from app.store import engine as engines
-from app.store.models import Attempt
+from app.store.models import Attempt, Blob, Checkpoint
 from app.store.states import Outcome, Status
 from tests.shop import Shop
-from trainer.events import PhaseStarted, TrainingFinished
+from trainer.events import CheckpointReady, PhaseStarted, TrainingFinished
 from worker.execute import Supervisor
+from worker.order import Order
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.wire import Message, encode
@@ -45,12 +46,36 @@ def shop(sqlite_url: str) -> Iterator[Shop]:
     made.engine.dispose()
 
 
-def test_a_training_whose_last_reports_cannot_be_stored_has_not_finished(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def station(shop: Shop, tmp_path: Path) -> Station:
     settings = WorkerSettings(scratch=tmp_path / "scratch", device="cpu")
-    station = Station(shop.engine, Bell("redis://127.0.0.1:1/0"), settings, ())
-    station.open_scratch()
+    made = Station(shop.engine, Bell("redis://127.0.0.1:1/0"), settings, ())
+    made.open_scratch()
+    return made
+
+
+def test_who_has_been_replaced_writes_nothing(shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = shop.claimed()
+
+    def start(_: str, order: Order) -> Child:
+        """Another worker has taken the job by the time that the first checkpoint is there."""
+        (order.scratch / "checkpoint").write_bytes(b"weights")
+        shop.act(sweep.rescue_of, "work_1")
+        return Child([encode(Message(CheckpointReady(1, 10, {}, {}), "checkpoint"))])
+
+    monkeypatch.setattr("worker.forkserver.start", start)
+
+    Supervisor(station, claim, "cpu").run()
+
+    with shop.look() as session:
+        assert session.scalars(select(Blob)).all() == []
+        assert session.scalars(select(Checkpoint)).all() == []
+    assert shop.job(claim.job_id).status is Status.QUEUED
+
+
+def test_a_training_whose_last_reports_cannot_be_stored_has_not_finished(
+    shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = [encode(Message(PhaseStarted("saving"))), encode(Message(TrainingFinished(1)))]
     monkeypatch.setattr("worker.forkserver.start", lambda *_: Child(told))
 
