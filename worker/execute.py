@@ -318,7 +318,7 @@ class Supervisor:
     def _trouble(self, error: Exception) -> Failure:
         """What has gone wrong in this process."""
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return _broken("disk_full", disk.full(self.scratch))
+            return _broken("disk_full", disk.full(self.station.scratch))
         return _broken("supervisor_error", "The worker met an unexpected error; its log has the details.")
 
     def _crash(self, exit_code: int, out_of_memory: bool) -> Failure:
