@@ -36,6 +36,7 @@ from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished,
 from trainer.parsing import parse
 from trainer.replicas import meet, meeting_file
 from trainer.train import Resume, train
+from worker import disk
 from worker.machine import Machine
 from worker.order import STOP, Order
 from worker.wire import Failed, Message, encode
@@ -122,7 +123,7 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
                     step = event.first_step + len(event.losses) - 1
         outbox.drain()
     except Exception as error:
-        failure = _failure(error, step)
+        failure = _failure(error, step, order.scratch)
         if failure.failure_class in ("infrastructure", "out_of_memory"):
             sys.excepthook(type(error), error, error.__traceback__)
         else:
@@ -198,7 +199,7 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
         )
 
 
-def _failure(error: Exception, step: int) -> Failed:
+def _failure(error: Exception, step: int, scratch: Path) -> Failed:
     match error:
         case Diverged():
             detail = {"epoch": error.epoch, "layer": error.layer, "checkpoint_step": error.checkpoint_step}
@@ -211,8 +212,7 @@ def _failure(error: Exception, step: int) -> Failed:
             hint = "Lower batch_size or make the network smaller."
             return Failed("out_of_memory", "out_of_memory", "The device ran out of memory.", {}, hint, step)
         case OSError(errno=errno.ENOSPC):
-            message = "The worker's scratch disk is full."
-            return Failed("infrastructure", "disk_full", message, {}, "Make room on the worker.", step)
+            return Failed("infrastructure", "disk_full", disk.full(scratch), {}, "Make room on the worker.", step)
     message = f"The trainer ended with an unexpected {type(error).__name__}; the job's log has the details."
     return Failed("infrastructure", "unexpected_error", message, {}, None, step)
 

@@ -42,6 +42,14 @@ class WorkerSettings(BaseSettings):
     store_patience_seconds: float = Field(
         default=600.0, gt=0, description="How long a training goes on while the database is away."
     )
+    spool_bytes: int = Field(
+        default=1024**3,
+        ge=1024,
+        description="How much of each training may wait for the database; it is held up when that is reached. Bytes.",
+    )
+    silence_seconds: float = Field(
+        default=900.0, gt=0, description="How long a training may report nothing before it is taken to hang."
+    )
     grace_seconds: float = Field(
         default=15.0,
         gt=0,

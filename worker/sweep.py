@@ -8,6 +8,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -24,6 +26,7 @@ from worker.station import Station
 log = structlog.get_logger()
 
 BELL_SECONDS = 10.0
+SLOW_SECONDS = 2.0
 COLLECT_SECONDS = 600.0
 
 
@@ -49,8 +52,7 @@ class Sweeper(threading.Thread):
             except Exception as error:
                 if is_unavailable(error):
                     log.warning("database is away", error=type(error).__name__)
-                    # Leases ran out while nobody could renew them: their workers get the time to come back.
-                    self._away_until = time.monotonic() + self._station.settings.lease_seconds
+                    self._wait_for_others()
                 else:
                     log.exception("sweep broke")
             if self._station.draining.wait(self._station.settings.sweep_seconds):
@@ -59,13 +61,12 @@ class Sweeper(threading.Thread):
     def sweep(self) -> None:
         """One round."""
         migrate.check_schema(self._station.engine)
-        retry(self._station.engine, self._beat)
+        self._beat_in_time()
         telemetry.HEARTBEAT.set_to_current_time()
+        for worker_id in self._station.neighbours_gone():
+            self._rescue("attempt of a dead worker closed", partial(sweep.rescue_of, worker_id=worker_id))
         if time.monotonic() > self._away_until:
-            for job_id, attempt, status in retry(self._station.engine, sweep.rescue):
-                log.warning("lost attempt closed", job=job_id, attempt=attempt, status=status)
-                telemetry.ATTEMPTS.labels(Outcome.LOST).inc()
-                telemetry.RESCUES.labels(status).inc()
+            self._rescue("lost attempt closed", sweep.rescue)
         for _job_id, device in retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)):
             if not self._station.bell.ring(device):
                 self._look_for_work()
@@ -73,6 +74,23 @@ class Sweeper(threading.Thread):
             self._collected_at = time.monotonic()
             # Beside the sweep: while much is removed, heartbeats go on.
             threading.Thread(target=self._collect, name="retention", daemon=True).start()
+
+    def _rescue(self, told: str, close: Callable[[Session], list[sweep.Rescued]]) -> None:
+        for job_id, attempt, status in retry(self._station.engine, close):
+            log.warning(told, job=job_id, attempt=attempt, status=status)
+            telemetry.ATTEMPTS.labels(Outcome.LOST).inc()
+            telemetry.RESCUES.labels(status).inc()
+
+    def _beat_in_time(self) -> None:
+        """Say that we live. A database that takes long to hear it has not heard the others either."""
+        began = time.monotonic()
+        retry(self._station.engine, self._beat)
+        if time.monotonic() - began > SLOW_SECONDS:
+            self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        """Leases ran out while nobody could renew them: their workers get the time to come back."""
+        self._away_until = time.monotonic() + self._station.settings.lease_seconds
 
     def _beat(self, session: Session) -> None:
         station = self._station

@@ -33,6 +33,10 @@ class Team:
         """What the first reports comes here, and what it is told goes here."""
         return self._first.connection
 
+    def receive(self) -> bytes | None:
+        """The next message of the first, None after the last."""
+        return self._first.receive()
+
     def kill(self) -> None:
         """End all of them and whatever they started, at once."""
         for child in (self._first, *self._others):
