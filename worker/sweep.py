@@ -19,6 +19,7 @@ from app.settings import KeepSettings
 from app.store import jobs, migrate, retention, sweep, workers
 from app.store.engine import is_unavailable, retry
 from app.store.states import Outcome
+from app.store.sweep import Rescued
 from worker import telemetry
 from worker.execute import work
 from worker.station import Station
@@ -75,7 +76,7 @@ class Sweeper(threading.Thread):
             # Beside the sweep: while much is removed, heartbeats go on.
             threading.Thread(target=self._collect, name="retention", daemon=True).start()
 
-    def _rescue(self, told: str, close: Callable[[Session], list[sweep.Rescued]]) -> None:
+    def _rescue(self, told: str, close: Callable[[Session], list[Rescued]]) -> None:
         for job_id, attempt, status in retry(self._station.engine, close):
             log.warning(told, job=job_id, attempt=attempt, status=status)
             telemetry.ATTEMPTS.labels(Outcome.LOST).inc()
