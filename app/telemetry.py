@@ -126,6 +126,8 @@ def observe(engine: Engine) -> None:
     @event.listens_for(engine, "commit")
     @event.listens_for(engine, "rollback")
     def end(connection: Connection) -> None:
+        if connection.invalidated:
+            return
         began: Any = connection.info.pop("began", None)
         if began is not None:
             kind = "write" if connection.get_execution_options().get("immediate") else "read"

@@ -15,13 +15,14 @@ from app.store.states import Outcome, Status
 from tests.shop import Shop
 from trainer.events import CheckpointReady, PhaseStarted, TrainingFinished
 from worker.execute import Supervisor
+from worker.machine import Machine
 from worker.order import Order
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.wire import Message, encode
 
 
-class Child:
+class FakeTeam:
     """Reports what it was given and ends in peace."""
 
     def __init__(self, messages: list[bytes]) -> None:
@@ -31,9 +32,9 @@ class Child:
         """The next message."""
         return next(self._messages, None)
 
-    def join(self) -> int:
+    def join(self) -> tuple[int, None]:
         """It has ended."""
-        return 0
+        return 0, None
 
     def kill(self) -> None:
         """It has ended."""
@@ -49,7 +50,8 @@ def shop(sqlite_url: str) -> Iterator[Shop]:
 @pytest.fixture
 def station(shop: Shop, tmp_path: Path) -> Station:
     settings = WorkerSettings(scratch=tmp_path / "scratch", device="cpu")
-    made = Station(shop.engine, Bell("redis://127.0.0.1:1/0"), settings, ())
+    machine = Machine((), 1, {"cpu": ("float32",)})
+    made = Station(shop.engine, Bell("redis://127.0.0.1:1/0"), settings, machine)
     made.open_scratch()
     return made
 
@@ -57,15 +59,16 @@ def station(shop: Shop, tmp_path: Path) -> Station:
 def test_who_has_been_replaced_writes_nothing(shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = shop.claimed()
 
-    def start(_: str, order: Order) -> Child:
+    def start(orders: list[Order], _output: object) -> FakeTeam:
         """Another worker has taken the job by the time that the first checkpoint is there."""
+        (order,) = orders
         (order.scratch / "checkpoint").write_bytes(b"weights")
         shop.act(sweep.rescue_of, "work_1")
-        return Child([encode(Message(CheckpointReady(1, 10, {}, {}), "checkpoint"))])
+        return FakeTeam([encode(Message(CheckpointReady(1, 10, {}, {}), "checkpoint"))])
 
-    monkeypatch.setattr("worker.forkserver.start", start)
+    monkeypatch.setattr("worker.execute.Team", start)
 
-    Supervisor(station, claim, "cpu").run()
+    Supervisor(station, claim, ("cpu",)).run()
 
     with shop.look() as session:
         assert session.scalars(select(Blob)).all() == []
@@ -77,7 +80,7 @@ def test_a_training_whose_last_reports_cannot_be_stored_has_not_finished(
     shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = [encode(Message(PhaseStarted("saving"))), encode(Message(TrainingFinished(1)))]
-    monkeypatch.setattr("worker.forkserver.start", lambda *_: Child(told))
+    monkeypatch.setattr("worker.execute.Team", lambda *_: FakeTeam(told))
 
     def refuse(*_: Any) -> None:
         raise RuntimeError("refused")
@@ -85,7 +88,7 @@ def test_a_training_whose_last_reports_cannot_be_stored_has_not_finished(
     monkeypatch.setattr(attempts, "record", refuse)
     claim = shop.claimed()
 
-    Supervisor(station, claim, "cpu").run()
+    Supervisor(station, claim, ("cpu",)).run()
 
     assert shop.job(claim.job_id).status is Status.QUEUED
     with shop.look() as session:
