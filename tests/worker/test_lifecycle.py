@@ -24,10 +24,11 @@ from tests.shop import Shop
 from tests.worker.conftest import Plant
 from tests.worker.watching import LONG, Undisturbed, assert_same, await_epoch, await_status, kinds, status
 from trainer.events import LintFound, TrainingFinished
-from worker import execute
-from worker.execute import Supervisor
+from worker import ledger
+from worker.machine import Machine
 from worker.settings import WorkerSettings
 from worker.station import Station
+from worker.supervisor import Supervisor
 from worker.wire import Message
 
 
@@ -199,10 +200,11 @@ def test_a_commit_whose_answer_is_lost_is_made_once(
             raise exc.OperationalError("COMMIT", {}, OSError("the server closed the connection"))
         return answer
 
-    monkeypatch.setattr(execute, "retry", deaf)
-    monkeypatch.setattr(execute, "RETRY_SECONDS", 0.01)
-    station = Station(engine, Bell("redis://127.0.0.1:9/0"), WorkerSettings(scratch=tmp_path), ())
-    supervisor = Supervisor(station, claim, "cpu")
+    monkeypatch.setattr(ledger, "retry", deaf)
+    monkeypatch.setattr(ledger, "RETRY_SECONDS", 0.01)
+    machine = Machine((), 1, {"cpu": ("float32",)})
+    station = Station(engine, Bell("redis://127.0.0.1:9/0"), WorkerSettings(scratch=tmp_path), machine)
+    supervisor = Supervisor(station, claim, ("cpu",))
 
     for number in (1, 2):
         supervisor._store([Message(LintFound("conv1", "dead", f"Finding {number}."))])

@@ -14,11 +14,11 @@ from app.store.models import Attempt, Blob, Checkpoint
 from app.store.states import Outcome, Status
 from tests.shop import Shop
 from trainer.events import CheckpointReady, PhaseStarted, TrainingFinished
-from worker.execute import Supervisor
 from worker.machine import Machine
 from worker.order import Order
 from worker.settings import WorkerSettings
 from worker.station import Station
+from worker.supervisor import Supervisor
 from worker.wire import Message, encode
 
 
@@ -66,7 +66,7 @@ def test_who_has_been_replaced_writes_nothing(shop: Shop, station: Station, monk
         shop.act(sweep.rescue_of, "work_1")
         return FakeTeam([encode(Message(CheckpointReady(1, 10, {}, {}), "checkpoint"))])
 
-    monkeypatch.setattr("worker.execute.Team", start)
+    monkeypatch.setattr("worker.supervisor.Team", start)
 
     Supervisor(station, claim, ("cpu",)).run()
 
@@ -80,7 +80,7 @@ def test_a_training_whose_last_reports_cannot_be_stored_has_not_finished(
     shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = [encode(Message(PhaseStarted("saving"))), encode(Message(TrainingFinished(1)))]
-    monkeypatch.setattr("worker.execute.Team", lambda *_: FakeTeam(told))
+    monkeypatch.setattr("worker.supervisor.Team", lambda *_: FakeTeam(told))
 
     def refuse(*_: Any) -> None:
         raise RuntimeError("refused")

@@ -1,0 +1,47 @@
+"""What it means for a job that its training did not come to its end."""
+
+import errno
+from pathlib import Path
+
+from app.store.reports import Failure
+from app.store.states import FailureClass
+from worker import disk
+from worker.wire import Failed
+
+
+def told(event: Failed) -> Failure:
+    """The training itself says why."""
+    return Failure(FailureClass(event.failure_class), event.code, event.message, event.detail, event.hint, event.step)
+
+
+def died(exit_code: int, *, out_of_memory: bool) -> Failure:
+    """The process ended without a word; whether the system has killed some for memory meanwhile."""
+    if out_of_memory and exit_code == -9:
+        hint = "Lower batch_size, make the network smaller or give the worker more memory."
+        message = "The system killed the training because the machine ran out of memory."
+        return Failure(FailureClass.OUT_OF_MEMORY, "out_of_memory", message, {}, hint, None)
+    how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+    return _broken(f"child_{how.replace(' ', '_')}", f"The training process ended with {how}.")
+
+
+def fell_silent(seconds: float) -> Failure:
+    """The process lived and said nothing for so long."""
+    return _broken("child_silent", f"The training process reported nothing for {seconds:g} seconds and was ended.")
+
+
+def ran_too_long(limit: float | None) -> Failure:
+    """The job has used up the seconds of its `max_runtime`."""
+    message = f"The job has run for the {limit:g} seconds that its max_runtime allows."
+    hint = "Retry it to go on from its last checkpoint for as long again, or submit it with a higher max_runtime."
+    return Failure(FailureClass.TIMEOUT, "max_runtime", message, {"max_runtime": limit}, hint, None)
+
+
+def of_the_worker(error: Exception, scratch: Path) -> Failure:
+    """Something has gone wrong in the worker, which works in the folder `scratch`."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _broken("disk_full", disk.full(scratch))
+    return _broken("supervisor_error", "The worker met an unexpected error; its log has the details.")
+
+
+def _broken(code: str, message: str) -> Failure:
+    return Failure(FailureClass.INFRASTRUCTURE, code, message, {}, None, None)

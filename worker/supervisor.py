@@ -1,0 +1,245 @@
+"""Runs one attempt: fetches what it goes on from, starts the training, stores what it reports, ends the attempt.
+
+Three threads share an attempt. The reader empties the pipe, so that neither side can block on it. The keeper
+(`worker.keeper`) renews the lease and follows what the user wants, however long storing takes. The supervisor, in the
+thread that called, stores batches in order and ends the attempt. What the training prints has its own way:
+`worker.output`.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import structlog
+
+from app.store import attempts
+from app.store.claims import Claim
+from app.store.errors import BlobDamaged, Fenced
+from app.store.reports import Failure
+from app.store.snapshots import SnapshotRef
+from app.store.states import FailureClass
+from trainer.events import StepsFinished, TrainingFinished, TrainingStopped
+from worker import failure, oom
+from worker.keeper import Keeper
+from worker.ledger import Ledger, Replaced
+from worker.order import Order
+from worker.output import Output
+from worker.spool import Spool
+from worker.station import Station
+from worker.team import PEER_LOST, Team
+from worker.wire import Failed, Message
+
+log = structlog.get_logger()
+
+MOST_IN_A_BATCH = 1000
+AWAY_TOO_LONG = "The database was away for too long; the training was stopped"
+
+
+class Supervisor:
+    """One attempt at a job, from the claim to its end."""
+
+    def __init__(self, station: Station, claim: Claim, devices: tuple[str, ...]) -> None:
+        self.station = station
+        self.claim = claim
+        self.devices = devices
+        self.scratch: Path = station.scratch / f"{claim.job_id}-{claim.attempt}"
+        self._ledger = Ledger(station, claim)
+        self._keeper = Keeper(station, claim, self._ledger)
+        self._output = Output(station, claim)
+        self._last: Message | None = None
+        self._broken_by: Exception | None = None
+
+    def run(self) -> None:
+        """Run the attempt to its end. Whatever happens, the training is gone and the scratch folder empty after."""
+        log.info("attempt started", devices=self.devices, from_step=self._first_step)
+        self._keeper.start()
+        try:
+            self.scratch.mkdir()
+            self._supervise()
+        except (Fenced, Replaced):
+            log.warning("attempt was replaced")
+        except Exception as error:
+            log.exception("attempt broke")
+            with suppress(Exception):
+                self._finish(failure.of_the_worker(error, self.station.scratch))
+        finally:
+            self._ledger.close()
+            self._keeper.close()
+            self._output.close()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @property
+    def _first_step(self) -> int:
+        return self.claim.checkpoint.step + 1 if self.claim.checkpoint else 1
+
+    def _supervise(self) -> None:
+        kills_before = oom.out_of_memory_kills()
+        orders = self._orders()
+        if orders is None:
+            return
+        with closing(Spool(self.scratch, self.station.settings.spool_bytes)) as spool:
+            team = self._keeper.watch(lambda: Team(orders, self._output.end), spool)
+            if team is None:
+                self._finish(self._timeout if self._keeper.timed_out.is_set() else None)
+                return
+            exit_code, failed = self._follow(team, spool)
+        self._ledger.patiently(self._output.drain)
+        if failed and (self._last is None or _is_anothers(self._last)):
+            self._last = Message(failed)
+        if self._has_refused_its_checkpoint:
+            self._reject_checkpoint()
+            return
+        self._finish(self._failure(exit_code, out_of_memory=oom.out_of_memory_kills() > kills_before))
+
+    # What it goes on from.
+
+    def _orders(self) -> list[Order] | None:
+        """What each process is to do, with the files that the first goes on from fetched and checked.
+
+        None where one of them is damaged: the attempt is over then, and the next goes on from an earlier one.
+        """
+        claim, settings = self.claim, self.station.settings
+        checkpoint = None
+        if claim.checkpoint:
+            try:
+                checkpoint = self._ledger.fetch(claim.checkpoint.sha256, self.scratch / "resume.safetensors")
+            except BlobDamaged:
+                self._reject_checkpoint()
+                return None
+        snapshots = []
+        for taken in claim.snapshots:
+            try:
+                path = self.scratch / f"resume-snapshot-{taken.number}.safetensors"
+                snapshots.append(self._ledger.fetch(taken.sha256, path))
+            except BlobDamaged:
+                self._reject_snapshot(taken)
+                return None
+        count = len(self.devices)
+        return [
+            Order(
+                spec=claim.spec_json,
+                dataset=claim.dataset,
+                dataset_sha256=claim.dataset_sha256,
+                device=device,
+                rank=rank,
+                count=count,
+                meeting=self.scratch / "meeting",
+                threads=max(1, settings.threads_per_job // count),
+                scratch=self.scratch,
+                checkpoint=checkpoint if rank == 0 else None,
+                snapshots=tuple(snapshots) if rank == 0 else (),
+                checkpoint_seconds=settings.checkpoint_seconds,
+                report_seconds=settings.report_seconds,
+            )
+            for rank, device in enumerate(self.devices)
+        ]
+
+    @property
+    def _has_refused_its_checkpoint(self) -> bool:
+        event = self._last.event if self._last else None
+        return isinstance(event, Failed) and event.code == "checkpoint_damaged" and self.claim.checkpoint is not None
+
+    def _reject_checkpoint(self) -> None:
+        checkpoint = self.claim.checkpoint
+        assert checkpoint is not None
+        log.warning("checkpoint is damaged", step=checkpoint.step)
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        self._ledger.end(lambda session: attempts.reject_checkpoint(session, job_id, attempt, checkpoint))
+
+    def _reject_snapshot(self, snapshot: SnapshotRef) -> None:
+        log.warning("snapshot is damaged", number=snapshot.number)
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        self._ledger.end(lambda session: attempts.reject_snapshot(session, job_id, attempt, snapshot))
+
+    # What it reports.
+
+    def _follow(self, team: Team, spool: Spool) -> tuple[int, Failed | None]:
+        """Store everything that comes, until the training is gone; how that came about, as `Team.join`."""
+        self._output.begin()
+        try:
+            for batch in self._batches(team, spool):
+                self._store(batch)
+            return team.join()
+        finally:
+            team.kill()
+
+    def _batches(self, team: Team, spool: Spool) -> Iterator[list[Message]]:
+        """What the training reports until its pipe ends: as it comes, once it trains every `report_seconds`."""
+        threading.Thread(target=self._read, args=(team, spool), name="reader", daemon=True).start()
+        next_at = 0.0
+        while (batch := spool.take(MOST_IN_A_BATCH)) is not None:
+            while len(batch) < MOST_IN_A_BATCH and (wait := next_at - time.monotonic()) > 0:
+                more = spool.take(MOST_IN_A_BATCH - len(batch), timeout=wait)
+                if more is None:
+                    break
+                batch.extend(more)
+            if any(isinstance(message.event, StepsFinished) for message in batch):
+                next_at = time.monotonic() + self.station.settings.report_seconds
+            yield batch
+            spool.stored(len(batch))
+
+    def _read(self, team: Team, spool: Spool) -> None:
+        """In the reader's thread."""
+        try:
+            while (data := team.receive()) is not None:
+                self._keeper.heard()
+                spool.put(data)
+        except Exception as error:
+            log.exception("report cannot be kept", job=self.claim.job_id, attempt=self.claim.attempt)
+            self._broken_by = error
+            self._keeper.kill()
+        finally:
+            spool.end()
+
+    def _store(self, batch: list[Message]) -> None:
+        """One transaction for the batch; the training's last word waits for the transaction that ends the job."""
+        self._ledger.record(batch, self.scratch)
+        # Only now: a training counts as finished when all that it reported is stored.
+        if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
+            self._last = batch[-1]
+        for message in batch:
+            if message.file:
+                (self.scratch / message.file).unlink(missing_ok=True)
+
+    # How it ends.
+
+    def _finish(self, why_not: Failure | None) -> None:
+        """Close the attempt and move the job in one transaction."""
+        job_id, attempt = self.claim.job_id, self.claim.attempt
+        is_done = self._last is not None and isinstance(self._last.event, TrainingFinished)
+        why = AWAY_TOO_LONG if self._ledger.lost_patience.is_set() else attempts.STOPPED
+        self._ledger.end(
+            lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=why_not, why=why)
+        )
+
+    def _failure(self, exit_code: int, *, out_of_memory: bool) -> Failure | None:
+        """What the training's end means; None where it was asked to stop or has done everything."""
+        event = self._last.event if self._last else None
+        if isinstance(event, TrainingFinished):
+            return None
+        if self._keeper.timed_out.is_set():
+            return self._timeout
+        if isinstance(event, TrainingStopped) or self._keeper.is_ending:
+            return None
+        if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
+            found = failure.told(event)
+            if found.failure_class is FailureClass.INFRASTRUCTURE:
+                log.error("training broke", code=event.code, output=self._output.tail)
+            return found
+        if self._broken_by:
+            return failure.of_the_worker(self._broken_by, self.station.scratch)
+        if self._keeper.fell_silent.is_set():
+            return failure.fell_silent(self.station.settings.silence_seconds)
+        log.warning("child died", exit_code=exit_code, output=self._output.tail)
+        return failure.died(exit_code, out_of_memory=out_of_memory)
+
+    @property
+    def _timeout(self) -> Failure:
+        return failure.ran_too_long(self.claim.max_runtime)
+
+
+def _is_anothers(message: Message) -> bool:
+    return isinstance(message.event, Failed) and message.event.code == PEER_LOST
