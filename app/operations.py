@@ -136,6 +136,9 @@ def _place(data: Path | None) -> "Place":
         data = usual
     broker = os.environ.get("ANNEALER_BROKER_URL")
     if data is not None:
+        if not (data / DATABASE).exists():
+            typer.echo(f"There is no service in {data}: `annealer up --data {data}` makes one.", err=True)
+            raise typer.Exit(REFUSED)
         return Place(database_url(data), broker or broker_url(data), (data,))
     return Place(url, broker, scratch_folders())
 

@@ -175,14 +175,6 @@ def snapshot_table(snapshots: Iterable[SnapshotView]) -> Table:
     return table
 
 
-def event_table(events: Iterable[EventView]) -> Table:
-    """A job's history."""
-    table = _table("", "time", "event", "")
-    for event in events:
-        table.add_row(str(event.number), _moment(event.created_at), event.kind, Text(event.message))
-    return table
-
-
 def event_line(event: EventView) -> str:
     """An event in one line."""
     return f"{event.number:>4}  {_moment(event.created_at)}  {event.kind:<18} {event.message}"

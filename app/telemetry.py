@@ -43,7 +43,7 @@ HTTP_SECONDS = Histogram(
 )
 STORE_SECONDS = Histogram(
     "annealer_store_transaction_seconds",
-    "Time from the begin of a database transaction to its end, waiting for locks included.",
+    "Time from the begin of a database transaction until it is committed or rolled back, waiting for locks included.",
     ("kind",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
     registry=None,

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import torch
 
 from trainer import data, device
 from trainer.data import DataSet
-from trainer.errors import DeviceUnavailable, Mistake, SpecInvalid, TrainerError
+from trainer.errors import DeviceUnavailable, Mistake, PeerLost, SpecInvalid, TrainerError
 from trainer.offer import Offer
 from trainer.replicas import meet, meeting_file
 from trainer.spec import TrainingSpec
@@ -46,7 +47,7 @@ class Place:
 def take_place(spec: TrainingSpec, folder: Path | None, threads: int | None) -> Iterator[Place]:
     """Find out who this process is; if it is alone, start those that the spec asks for, and end them after.
 
-    `folder` is that of the data set, if it has one.
+    `folder` is that of the data set, if it has one. Raises `PeerLost`.
     """
     if _is_under_torchrun():
         yield _torchrun_place(threads)
@@ -92,13 +93,18 @@ def _torchrun_place(threads: int | None) -> Place:
 @contextmanager
 def _followers(spec: TrainingSpec, folder: Path | None, places: list[Place]) -> Iterator[None]:
     context = multiprocessing.get_context("spawn")
-    processes: list[BaseProcess] = [
-        context.Process(target=_start_following, args=(spec.model_dump_json(), folder, place), daemon=True)
-        for place in places
-    ]
-    for process in processes:
-        process.start()
+    processes: list[BaseProcess] = []
     try:
+        ready = []
+        for place in places:
+            ours, theirs = context.Pipe()
+            arguments = (spec.model_dump_json(), folder, place, theirs)
+            processes.append(context.Process(target=_start_following, args=arguments, daemon=True))
+            processes[-1].start()
+            theirs.close()
+            ready.append(ours)
+        for waiting in ready:
+            _await_ready(waiting)
         yield
         for process in processes:
             process.join()
@@ -107,11 +113,20 @@ def _followers(spec: TrainingSpec, folder: Path | None, places: list[Place]) -> 
             process.kill()
 
 
-def _start_following(spec_json: str, folder: Path | None, place: Place) -> None:
+def _await_ready(waiting: Connection) -> None:
+    """Raises `PeerLost` where the process is gone before it could join: the meeting would wait for it for long."""
+    try:
+        waiting.recv()
+    except EOFError as error:
+        raise PeerLost("A process for one of the devices could not start; what it printed tells why.") from error
+
+
+def _start_following(spec_json: str, folder: Path | None, place: Place, ready: Connection) -> None:
     """In a process of its own, which leaves Ctrl-C to the first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = TrainingSpec.model_validate_json(spec_json)
     dataset = data.load_folder(folder) if folder else data.load(spec.dataset)
+    ready.send(True)
     with suppress(TrainerError):
         follow(spec, dataset, place)
 

@@ -93,6 +93,9 @@ def meet(rank: int, count: int, device: torch.device, where: str) -> Iterator[Re
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    if where.startswith("file:"):
+        # All are on this machine, and need not ask the network who they are.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     with _peers():
         distributed.init_process_group(backend, init_method=where, rank=rank, world_size=count, timeout=PATIENCE)
     try:
@@ -102,8 +105,7 @@ def meet(rank: int, count: int, device: torch.device, where: str) -> Iterator[Re
 
 
 def meeting_file(path: Path) -> str:
-    """Where processes of one machine can meet: by a file that does not exist yet, talking over its own loopback."""
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
+    """Where processes of one machine can meet: by a file that does not exist yet."""
     return path.absolute().as_uri()
 
 

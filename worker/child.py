@@ -111,9 +111,8 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
     step = 0
     try:
         for event in _events(order, stop):
-            if order.rank > 0:
-                continue
-            outbox.put(event)
+            if order.rank == 0:
+                outbox.put(event)
             match event:
                 case TrainingStarted():
                     step = event.first_step - 1

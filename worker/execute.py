@@ -39,4 +39,4 @@ def _choose(station: Station) -> tuple[Claim, tuple[str, ...]] | None:
                 ),
             )
         )
-        return (claim, station.devices.take(claim.spec["device"], claim.spec["devices"])) if claim else None
+        return (claim, station.devices.take(claim.device, claim.devices)) if claim else None

@@ -56,9 +56,13 @@ class Child:
         except (EOFError, OSError):
             return None
 
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait for its end, for so long at most."""
+        wait([self.sentinel], seconds)
+
     def join(self) -> int:
         """Wait for its end: the exit code, negative for a signal."""
-        wait([self.sentinel])
+        self.wait()
         self.connection.close()
         return self.exit_code or 0
 

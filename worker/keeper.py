@@ -67,6 +67,10 @@ class Keeper(threading.Thread):
         """The training has reported something."""
         self._silent_beats = 0
 
+    def heard_the_last(self) -> None:
+        """The training will report nothing more: its silence means nothing from now on."""
+        self._spool = None
+
     def kill(self) -> None:
         """End the training at once, if there is one."""
         with self._lock:
@@ -111,7 +115,8 @@ class Keeper(threading.Thread):
 
     def _listen_for_silence(self) -> None:
         """End a training that hangs. Time is counted in beats, so that nobody seems silent who could not be heard."""
-        if self._team is None or self._spool is None or self._spool.is_full:
+        spool = self._spool
+        if spool is None or spool.is_full:
             return
         self._silent_beats += 1
         if self._silent_beats * self._station.settings.beat_seconds > self._station.settings.silence_seconds:

@@ -38,7 +38,6 @@ class Ledger:
         self._claim = claim
         self._batches = 0
         self._replaced = threading.Event()
-        self._closed = threading.Event()
         self.lost_patience = threading.Event()
 
     @property
@@ -49,10 +48,6 @@ class Ledger:
     def give_up(self) -> None:
         """Somebody else has closed the attempt: whoever waits for the database gets `Replaced`."""
         self._replaced.set()
-
-    def close(self) -> None:
-        """The attempt is over: nobody waits any longer between two tries."""
-        self._closed.set()
 
     def renew(self) -> Wanted:
         """Keep the attempt for a lease more; what the user wants. Tried once. Raises `Fenced`."""
@@ -79,27 +74,31 @@ class Ledger:
         log.info("attempt ended", outcome=outcome)
         telemetry.ATTEMPTS.labels(outcome).inc()
         if outcome in (Outcome.RELEASED, Outcome.CRASHED):
-            self._station.bell.ring(self._claim.spec["device"])
+            self._station.bell.ring(self._claim.device)
 
     def patiently(self, act: Callable[[], T]) -> T:
         """Do it again while the database is away, past the operator's patience too. Raises `Replaced`."""
         deadline = time.monotonic() + self._station.settings.store_patience_seconds
+        has_collided = False
         while True:
             if self.is_replaced:
                 raise Replaced
             try:
                 return act()
             except IntegrityError:
+                if has_collided:
+                    raise
                 # A blob that was there already was collected before this attempt could refer to it.
                 log.info("storing once more", exc_info=True)
-                return act()
+                has_collided = True
+                continue
             except Exception as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("database is away", error=type(error).__name__)
             if time.monotonic() > deadline:
                 self.lost_patience.set()
-            self._closed.wait(RETRY_SECONDS)
+            self._replaced.wait(RETRY_SECONDS)
 
     def _record(self, batch: Sequence[Message], folder: Path) -> None:
         files = [

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+PREFIX = "work_"
+"""Of the ids of workers, which are the names of their folders."""
+
 
 def take(folder: Path) -> None:
     """Make a folder for this process, locked until the process ends."""
@@ -26,7 +29,8 @@ def take(folder: Path) -> None:
 def abandoned(root: Path) -> Iterator[str]:
     """Names of folders whose process has ended without removing them. Each is removed when the next is asked for."""
     for folder in sorted(root.iterdir()):
-        if not folder.name.startswith(".") and folder.is_dir():
+        # Whatever else lies there is not ours to remove.
+        if folder.name.startswith(PREFIX) and folder.is_dir():
             with _taken(folder) as is_ours:
                 if is_ours:
                     yield folder.name
@@ -38,7 +42,7 @@ def _taken(folder: Path) -> Iterator[bool]:
     """Hold a folder's lock, unless its process or a neighbour does, or the folder is gone."""
     try:
         lock = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         yield False
         return
     try:

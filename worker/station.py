@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import structlog
@@ -28,7 +27,7 @@ log = structlog.get_logger()
 class Station:
     """Shared by the threads of one worker process.
 
-    `teams` are the trainings that run now.
+    `teams` are the trainings that run now, `searches` threads beside Celery's that look for jobs and run them.
     """
 
     engine: Engine
@@ -40,11 +39,12 @@ class Station:
     host: str = field(default_factory=socket.gethostname)
     draining: threading.Event = field(default_factory=threading.Event)
     teams: set[Team] = field(default_factory=set)
+    searches: list[threading.Thread] = field(default_factory=list)
+    devices: Devices = field(init=False)
 
-    @cached_property
-    def devices(self) -> Devices:
-        """What jobs can be given."""
-        return Devices(len(self.machine.gpus), self.settings.slots, self.settings.threads_per_job)
+    def __post_init__(self) -> None:
+        devices = Devices(len(self.machine.gpus), self.settings.slots, self.settings.threads_per_job)
+        object.__setattr__(self, "devices", devices)
 
     @property
     def offers(self) -> dict[str, Offer]:

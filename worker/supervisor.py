@@ -66,7 +66,6 @@ class Supervisor:
             with suppress(Exception):
                 self._finish(failure.of_the_worker(error, self.station.scratch))
         finally:
-            self._ledger.close()
             self._keeper.close()
             self._output.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
@@ -192,6 +191,7 @@ class Supervisor:
             self._broken_by = error
             self._keeper.kill()
         finally:
+            self._keeper.heard_the_last()
             spool.end()
 
     def _store(self, batch: list[Message]) -> None:
@@ -220,15 +220,16 @@ class Supervisor:
         event = self._last.event if self._last else None
         if isinstance(event, TrainingFinished):
             return None
+        if isinstance(event, Failed) and event.failure_class != FailureClass.INFRASTRUCTURE:
+            # Trying again cannot help, whatever the training was asked to do meanwhile.
+            return failure.told(event)
         if self._keeper.timed_out.is_set():
             return self._timeout
         if isinstance(event, TrainingStopped) or self._keeper.is_ending:
             return None
         if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
-            found = failure.told(event)
-            if found.failure_class is FailureClass.INFRASTRUCTURE:
-                log.error("training broke", code=event.code, output=self._output.tail)
-            return found
+            log.error("training broke", code=event.code, output=self._output.tail)
+            return failure.told(event)
         if self._broken_by:
             return failure.of_the_worker(self._broken_by, self.station.scratch)
         if self._keeper.fell_silent.is_set():

@@ -119,5 +119,8 @@ class Sweeper(threading.Thread):
             log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
 
     def _look_for_work(self) -> None:
+        searches = self._station.searches
+        searches[:] = [search for search in searches if search.is_alive()]
         if self._station.devices.has_a_free_slot:
-            threading.Thread(target=work, args=(self._station,), name="work").start()
+            searches.append(threading.Thread(target=work, args=(self._station,), name="work"))
+            searches[-1].start()

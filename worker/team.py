@@ -1,8 +1,8 @@
 """The children that train one job together, one a device. The first of them reports."""
 
 import threading
+import time
 from collections.abc import Sequence
-from contextlib import suppress
 from multiprocessing import connection
 
 from worker import forkserver
@@ -25,8 +25,10 @@ class Team:
         self._first, *self._others = [forkserver.start("run", order, output) for order in orders]
         self._lock = threading.Lock()
         self._culprit: int | None = None
-        if self._others:
-            threading.Thread(target=self._watch, daemon=True, name="team").start()
+        self._failed: Failed | None = None
+        self._listeners = [threading.Thread(target=self._listen, args=(child,), daemon=True) for child in self._others]
+        for listener in self._listeners:
+            listener.start()
 
     @property
     def connection(self) -> connection.Connection:
@@ -45,40 +47,34 @@ class Team:
     def join(self) -> tuple[int, Failed | None]:
         """Wait for their end: the exit code of the one that brought it about, and what another than the first says."""
         exit_code = self._first.join()
-        if self._others:
-            connection.wait([child.sentinel for child in self._others], FOLLOW_SECONDS)
-            self._blame()
-        failures = [_failure(child) for child in self._others]
+        deadline = time.monotonic() + FOLLOW_SECONDS
+        for child in self._others:
+            child.wait(max(0.0, deadline - time.monotonic()))
+        self._blame()
         for child in self._others:
             child.kill()
+        for listener, child in zip(self._listeners, self._others, strict=True):
+            listener.join()
             child.join()
-        return self._culprit or exit_code, next(filter(None, failures), None)
+        return self._culprit or exit_code, self._failed
 
-    def _watch(self) -> None:
+    def _listen(self, child: forkserver.Child) -> None:
         """End the first when another is gone without it: it might wait for ever for what does not come."""
-        waiting: dict[object, forkserver.Child] = {child.sentinel: child for child in self._others}
-        while waiting:
-            for sentinel in connection.wait([child.sentinel for child in waiting.values()]):
-                child = waiting.pop(sentinel)
-                if child.exit_code:
-                    self._blame()
-                    self.kill()
-                elif child.connection.poll():
-                    connection.wait([self._first.sentinel], NOTICE_SECONDS)
-                    self.kill()
+        said = child.receive()
+        event = decode(said).event if said else None
+        if isinstance(event, Failed):
+            if event.code != PEER_LOST:
+                self._failed = event
+            self._first.wait(NOTICE_SECONDS)
+            self.kill()
+            return
+        child.wait()
+        if child.exit_code:
+            self._blame()
+            self.kill()
 
     def _blame(self) -> None:
         """Note who of the others has died; once, because those that are ended for it die too."""
         with self._lock:
             if self._culprit is None:
                 self._culprit = next(filter(None, (child.exit_code for child in self._others)), 0)
-
-
-def _failure(child: forkserver.Child) -> Failed | None:
-    """What a child that does not report has to say of its own failure."""
-    with suppress(EOFError, OSError):
-        if child.connection.poll():
-            event = decode(child.connection.recv_bytes()).event
-            if isinstance(event, Failed) and event.code != PEER_LOST:
-                return event
-    return None

@@ -26,6 +26,8 @@ class Claim:
     job_id: str
     attempt: int
     spec: Mapping[str, Any]
+    device: str
+    devices: int
     dataset: str
     dataset_sha256: str
     checkpoint: CheckpointRef | None
@@ -82,6 +84,8 @@ def claim(
         job_id=job.id,
         attempt=job.attempt,
         spec=job.spec,
+        device=job.device,
+        devices=job.devices,
         dataset=dataset.name,
         dataset_sha256=datasets.facts(dataset).sha256,
         checkpoint=checkpoint,

@@ -213,7 +213,7 @@ def _left_in_the_database(system: System) -> Iterator[Breach]:
         yield Breach("left over", "sweep", "there was something to rescue or to ring for")
     if _digest(system) != before:
         yield Breach("left over", "sweep", "a second sweep has changed something")
-    while system.act(blobs.collect, 0.0):
+    while system.act(blobs.collect, 0.0)[0]:
         pass
     with read(system.engine) as session:
         used = {sha256 for table in (Snapshot, Checkpoint) for sha256 in session.scalars(select(table.sha256))}

@@ -125,5 +125,6 @@ class TrainingSpec(Part):
     @property
     def sha256(self) -> str:
         """Hash of all that determines the training: neither its name and labels, nor its turn and its limits."""
-        document = self.model_dump(mode="json", exclude=SERVED_BY)
+        # Without defaults: a field that a later version adds changes no hash of the specs that leave it out.
+        document = self.model_dump(mode="json", exclude=SERVED_BY, exclude_defaults=True)
         return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
