@@ -71,7 +71,7 @@ def test_a_key_that_is_being_answered_is_in_flight_or_waited_for(shop: Shop, eng
 
     other = threading.Thread(target=submit)
     with write(engine) as session:
-        jobs._known(session, jobs.Idempotency("k", "r"))
+        jobs.known(session, jobs.Idempotency("k", "r"))
         other.start()
         if engine.dialect.name == "postgresql":
             other.join()
