@@ -2,15 +2,23 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 from structlog.typing import Processor
+
+from app.keytext import redact
 
 SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+def _redact(_logger: object, _method: str, line: Any) -> str:
+    """The finished line without the secrets of keys, wherever in it somebody has put one."""
+    return redact(str(line))
 
 
 def configure() -> None:
@@ -29,6 +37,7 @@ def configure() -> None:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *([] if on_terminal else [structlog.processors.format_exc_info]),
             renderer,
+            _redact,
         ],
     )
     handler = logging.StreamHandler()

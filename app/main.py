@@ -1,4 +1,4 @@
-"""The API server: `uvicorn --factory app.main:create`."""
+"""The API server as an ASGI app; `python -m app` serves it."""
 
 import asyncio
 import signal
@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
 from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app import __version__, errors, logs
-from app.api import datasets, documents, ensembles, events, health, jobs, layers, metrics, snapshots, workers
+from app.access import Authenticate, check_keys
+from app.api import datasets, documents, ensembles, events, health, jobs, keys, layers, metrics, snapshots, workers
 from app.api.deps import refuse_unknown_parameters
 from app.middleware import Trace
 from app.notify import Watcher
@@ -34,11 +36,12 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.state.engine = engine.create(settings.database_url.get_secret_value())
     app.state.bell = Bell(settings.broker_url.get_secret_value())
     app.state.watcher = Watcher(app.state.engine, settings.watch_seconds)
-    for resource in (jobs, events, metrics, layers, snapshots, ensembles, datasets, workers, health):
+    for resource in (jobs, events, metrics, layers, snapshots, ensembles, datasets, workers, keys, health):
         app.include_router(resource.router)
     app.add_api_route("/", _front, include_in_schema=False)
     if settings.requests_per_minute:
         app.add_middleware(Throttle, per_minute=settings.requests_per_minute)
+    app.add_middleware(Authenticate, settings=settings, engine=app.state.engine)
     app.add_middleware(Trace)
     errors.install(app)
     documents.install(app, __version__)
@@ -47,6 +50,7 @@ def create(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await run_in_threadpool(check_keys, app.state.settings, app.state.engine)
     with _told_of_the_end(app.state.watcher):
         yield
     await app.state.watcher.close()
