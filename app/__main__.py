@@ -5,8 +5,9 @@ import sys
 
 import uvicorn
 
-from app.access import CannotServe, check_host
+from app.access import CannotServe, check_host, check_keys
 from app.settings import Settings
+from app.store import engine as engines
 
 GRACE_SECONDS = 5
 
@@ -18,10 +19,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8400, help="the port")
     parser.add_argument("--grace", type=int, default=GRACE_SECONDS, help="seconds for requests in hand at the end")
     options = parser.parse_args()
+    settings = Settings()
+    engine = engines.create(settings.database_url.get_secret_value())
     try:
-        check_host(Settings(), options.host)
+        check_host(settings, options.host)
+        check_keys(settings, engine)
     except CannotServe as refusal:
         sys.exit(str(refusal))
+    engine.dispose()
     uvicorn.run(
         "app.main:create",
         factory=True,

@@ -16,6 +16,7 @@ from app import __version__, keys
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
     from app.api.schemas import JobView
     from app.client import Client, ProblemError
     from trainer.document import Document
@@ -129,7 +130,9 @@ def submit(
     spec: SpecFile,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show the job until it ends.")] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same key submits once.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Whose job it is, where no keys are asked for; owners take turns.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Whose job it is, where no keys are asked for; owners take turns.")
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

@@ -148,8 +148,9 @@ class Client:
     def submit(
         self, spec: Mapping[str, Any], *, idempotency_key: str | None = None, owner: str | None = None
     ) -> JobView:
-        """Queue a job; owners take turns; with a key it is the key's owner's. Raises `Invalid`, or `TooMany` while the queue is full.
+        """Queue a job. Raises `Invalid`, or `TooMany` while the queue is full.
 
+        Owners take turns; `owner` is for servers that ask for no keys, else the job is the key's owner's.
         Sent again when no answer comes: with its key, which is made here when none is given, a submit is done once.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}

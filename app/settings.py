@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=5, ge=1, description="Attempts at a job before its failure is final.")
     max_queued: int = Field(default=10_000, ge=1, description="Jobs that may wait; more are refused for a while.")
     requests_per_minute: int | None = Field(
-        default=None, ge=1, description="Requests of one key, or else one address, in any minute; by default as many as it likes."
+        default=None,
+        ge=1,
+        description="Requests of one key, or else one address, in any minute; by default as many as it likes.",
     )
     watch_seconds: float = Field(
         default=0.04,

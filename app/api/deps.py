@@ -82,7 +82,7 @@ def _owner(
         Header(
             max_length=100,
             pattern=NAME,
-            description="Whose job it is, where no keys are asked for: owners take turns. Else it is the key's owner's.",
+            description="Whose job it is where no keys are asked for: owners take turns. Else it is the key's.",
         ),
     ] = None,
 ) -> str:

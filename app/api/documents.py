@@ -94,7 +94,7 @@ TITLE = "Annealer"
 DESCRIPTION = """Trains image classifiers and scores them as ensembles.
 
 Submit a spec, poll the job with `If-None-Match` and `Prefer: wait=30`, read its metrics, download its snapshots.
-Where keys are asked for, send one with each request: `Authorization: Bearer ann_…`. What belongs to others is not found.
+Where keys are asked for, send one with each request: `Authorization: Bearer ann_…`. What is another's is not found.
 Errors are problem details (RFC 9457) with JSON Pointers to what is wrong."""
 
 

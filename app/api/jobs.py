@@ -185,7 +185,9 @@ def pause(caller: Submitter, job_id: JobId, engine: EngineOf, response: Response
 
 
 @router.post("/jobs/{job_id}:resume", summary="Resume a paused job", responses=documents.problems(404, 409, 422, 503))
-def resume(caller: Submitter, job_id: JobId, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response) -> JobView:
+def resume(
+    caller: Submitter, job_id: JobId, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response
+) -> JobView:
     """Queue it again; it goes on to the bit from where it was. Resuming twice is fine."""
     view = _wish(engine, response, lambda session: wishes.resume(session, job_id, caller.name))
     tasks.add_task(bell.ring, view.spec["device"])
@@ -199,7 +201,13 @@ def resume(caller: Submitter, job_id: JobId, engine: EngineOf, bell: BellOf, tas
     openapi_extra=documents.RETRY_BODY,
 )
 def retry(
-    caller: Submitter, job_id: JobId, body: OptionalJsonBody, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response
+    caller: Submitter,
+    job_id: JobId,
+    body: OptionalJsonBody,
+    engine: EngineOf,
+    bell: BellOf,
+    tasks: BackgroundTasks,
+    response: Response,
 ) -> JobView:
     """Queue it again, from its last checkpoint or from the start. Its attempts and running time count anew.
 

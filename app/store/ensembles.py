@@ -43,7 +43,9 @@ def get(session: Session, ensemble_id: str) -> Ensemble:
 
 def owner(session: Session, ensemble_id: str) -> str:
     """Whose ensemble it is: its job's owner. Raises `NotFound`."""
-    found = session.scalar(select(Job.owner).join(Ensemble, Ensemble.job_id == Job.id).where(Ensemble.id == ensemble_id))
+    found = session.scalar(
+        select(Job.owner).join(Ensemble, Ensemble.job_id == Job.id).where(Ensemble.id == ensemble_id)
+    )
     if found is None:
         raise NotFound("ensemble", ensemble_id)
     return found

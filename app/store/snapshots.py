@@ -50,7 +50,9 @@ def get(session: Session, snapshot_id: str) -> Snapshot:
 
 def owner(session: Session, snapshot_id: str) -> str:
     """Whose snapshot it is: its job's owner. Raises `NotFound`."""
-    found = session.scalar(select(Job.owner).join(Snapshot, Snapshot.job_id == Job.id).where(Snapshot.id == snapshot_id))
+    found = session.scalar(
+        select(Job.owner).join(Snapshot, Snapshot.job_id == Job.id).where(Snapshot.id == snapshot_id)
+    )
     if found is None:
         raise NotFound("snapshot", snapshot_id)
     return found
