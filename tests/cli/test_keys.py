@@ -205,6 +205,7 @@ def test_the_client_and_the_command_send_the_key_and_show_it_nowhere(
         listed = run([*ANNEALER, "list", "--url", api.url], tmp_path)
         refused = run([*ANNEALER, "cancel", job.id, "--url", api.url], tmp_path)
         without = run([*ANNEALER, "list", "--url", api.url], tmp_path, ANNEALER_KEY="")
+        logged = caplog.text
         in_path = httpx.get(f"{api.url}/v1/jobs/{submits}")
     log = api.log.read_text()
 
@@ -214,7 +215,7 @@ def test_the_client_and_the_command_send_the_key_and_show_it_nowhere(
     assert "Authorization: Bearer" in without.stderr
     for key in (reads, submits):
         secret = key.rpartition("_")[2]
-        for told in (shown, log, caplog.text, *(done.stdout + done.stderr for done in (listed, refused, without))):
+        for told in (shown, log, logged, *(done.stdout + done.stderr for done in (listed, refused, without))):
             assert secret not in told
     assert f"/v1/jobs/ann_{keytext.prefix(submits)}_…" in log
 
