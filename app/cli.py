@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app import __version__, keys
+from app import __version__, keys, operations
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -28,10 +28,11 @@ HELP = """Train image classifiers, score them as ensembles.
 
 Start with `annealer up` and `annealer submit SPEC --watch`.
 
-Exit codes: 0 done (of watch: the job succeeded), 2 bad input, 3 the job failed, 4 the job was cancelled,
-5 the server cannot be reached, 6 the server refused."""
+Exit codes: 0 done (of watch: the job succeeded), 1 doctor found a problem, 2 bad input, 3 the job failed, 4 the job
+was cancelled, 5 the server cannot be reached, 6 the server refused."""
 
 cli = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+cli.add_typer(operations.commands)
 cli.add_typer(keys.commands, name="keys")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False)]
@@ -356,6 +357,27 @@ def events(
     with _client(url) as client:
         for event in client.events(job_id, follow=follow):
             typer.echo(event.model_dump_json() if as_json else screen.event_line(event))
+
+
+@cli.command()
+def logs(
+    job_id: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until the job ends.")] = False,
+    tail: Annotated[int | None, typer.Option(min=1, max=100_000, help="Only the last lines.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a job's training processes wrote; with --json one piece a line."""
+    with _client(url) as client:
+        expected = None if tail else 0
+        for piece in client.logs(job_id, tail=tail, follow=follow):
+            if as_json:
+                typer.echo(piece.model_dump_json())
+                continue
+            if expected is not None and piece.offset > expected:
+                typer.echo("[what stood here was cut as too much]", err=True)
+            typer.echo(piece.text, nl=False)
+            expected = piece.next_offset
 
 
 @cli.command()

@@ -41,6 +41,8 @@ from app.api.schemas import (
     JobList,
     JobView,
     LayerStatisticsList,
+    LogChunkView,
+    LogView,
     MetricsView,
     PlanView,
     ProblemView,
@@ -200,6 +202,21 @@ class Client:
                     return
                 self._changed(self.job(job_id), wait=5)
 
+    def logs(
+        self, job_id: str, *, tail: int | None = None, offset: int | None = None, follow: bool = False
+    ) -> Iterator[LogChunkView]:
+        """What a job's training processes wrote, or its last `tail` lines; with `follow` as it comes, to the end.
+
+        Where a chunk's `offset` is not the `next_offset` of the one before, the bytes between were cut as too much.
+        """
+        where: dict[str, int] = {"tail": tail} if tail else {"offset": offset or 0}
+        while True:
+            page = self._patiently(lambda: self._log(job_id, where, follow), patience=PATIENCE_SECONDS)  # noqa: B023
+            yield from page.items
+            where = {"offset": page.next_offset}
+            if page.complete or not (page.items or follow):
+                return
+
     def cancel(self, job_id: str) -> JobView:
         """Ask for a job's end. Raises `NotFound`, or `Refused` when it has ended otherwise."""
         return self._read(JobView, "POST", f"/v1/jobs/{job_id}/cancel")
@@ -284,6 +301,12 @@ class Client:
         timeout = self._timeout + wait
         answer = self._call("GET", f"/v1/jobs/{job.id}", headers=headers, timeout=timeout)
         return None if answer.status_code == 304 else JobView.model_validate_json(answer.content)
+
+    def _log(self, job_id: str, where: Mapping[str, int], follow: bool) -> LogView:
+        wait = LONGEST_WAIT if follow else 0
+        headers = {"Prefer": f"wait={wait}"}
+        timeout = self._timeout + wait
+        return self._read(LogView, "GET", f"/v1/jobs/{job_id}/logs", params=where, headers=headers, timeout=timeout)
 
     def _download(self, snapshot: SnapshotView, partial: Path) -> None:
         have = partial.stat().st_size if partial.exists() else 0

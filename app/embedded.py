@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -156,13 +156,7 @@ class System:
 
     def _take_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (self.folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-            raise CannotStart(_in_use(self.folder)) from None
+        self._lock = _taken(self.folder)
 
     def _start_parts(self) -> None:
         """The API imports its libraries while we import ours and bring the database up to date."""
@@ -267,6 +261,22 @@ def database_url(folder: Path) -> str:
     return f"sqlite:///{folder.resolve() / DATABASE}"
 
 
+def broker_url(folder: Path) -> str | None:
+    """Where the broker is that the service in a folder has started; None where none is running."""
+    try:
+        lines = dict(line.split(" ", 1) for line in (folder / "valkey" / "valkey.conf").read_text().splitlines())
+        return f"redis://:{lines['requirepass']}@{HOST}:{lines['port']}/0" if is_taken(folder) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep services out of an existing folder. Raises `CannotStart` while one runs there."""
+    with _taken(folder):
+        yield
+
+
 def free_port() -> int:
     """A port that nothing listens on just now."""
     with socket.socket() as probe:
@@ -285,6 +295,17 @@ def is_taken(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _taken(folder: Path) -> IO[str]:
+    """The folder's lock, held until it is closed. Raises `CannotStart`."""
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise CannotStart(_in_use(folder)) from None
+    return lock
 
 
 def _check_port(port: int) -> None:

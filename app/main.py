@@ -12,10 +12,25 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from app import __version__, errors, logs
+from app import __version__, errors, logs, telemetry
 from app.access import Authenticate, check_keys
-from app.api import datasets, documents, ensembles, events, health, jobs, keys, layers, metrics, snapshots, workers
+from app.api import (
+    datasets,
+    documents,
+    ensembles,
+    events,
+    health,
+    jobs,
+    keys,
+    layers,
+    metrics,
+    prometheus,
+    snapshots,
+    workers,
+)
+from app.api import logs as job_logs
 from app.api.deps import refuse_unknown_parameters
+from app.gate import Gate
 from app.middleware import Trace
 from app.notify import Watcher
 from app.queue import Bell
@@ -35,10 +50,28 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.engine = engine.create(settings.database_url.get_secret_value())
     app.state.bell = Bell(settings.broker_url.get_secret_value())
+    telemetry.observe(app.state.engine)
+    app.state.registry = telemetry.registry(
+        telemetry.Stock(app.state.engine), telemetry.HTTP_REQUESTS, telemetry.HTTP_SECONDS
+    )
     app.state.watcher = Watcher(app.state.engine, settings.watch_seconds)
-    for resource in (jobs, events, metrics, layers, snapshots, ensembles, datasets, workers, keys, health):
+    for resource in (
+        jobs,
+        events,
+        job_logs,
+        metrics,
+        layers,
+        snapshots,
+        ensembles,
+        datasets,
+        workers,
+        keys,
+        health,
+        prometheus,
+    ):
         app.include_router(resource.router)
     app.add_api_route("/", _front, include_in_schema=False)
+    app.add_middleware(Gate, engine=app.state.engine)
     if settings.requests_per_minute:
         app.add_middleware(Throttle, per_minute=settings.requests_per_minute)
     app.add_middleware(Authenticate, settings=settings, engine=app.state.engine)

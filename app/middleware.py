@@ -9,12 +9,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import telemetry
 from app.errors import answer_unexpected
 
 log = structlog.get_logger()
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-UNLOGGED = {"/healthz", "/readyz"}
+UNLOGGED = {"/healthz", "/readyz", "/metrics"}
 
 
 class Trace:
@@ -32,11 +33,13 @@ class Trace:
         scope["request_id"] = request_id
         began = time.monotonic()
         status = 0
+        answered = began
 
         async def stamp(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
+                answered = time.monotonic()
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
@@ -53,12 +56,16 @@ class Trace:
                     raise
                 await answer_unexpected(Request(scope), error)(scope, receive, stamp)
             finally:
+                route = getattr(scope.get("route"), "path", None)
+                telemetry.count_request(route, scope["method"], status, answered - began)
                 if scope["path"] not in UNLOGGED:
                     milliseconds = round((time.monotonic() - began) * 1000, 1)
+                    job = scope.get("path_params", {}).get("job_id")
                     log.info(
                         "request",
                         method=scope["method"],
                         path=scope["path"],
                         status=status,
                         milliseconds=milliseconds,
+                        **({"job": job} if job else {}),
                     )

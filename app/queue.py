@@ -11,6 +11,8 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from app import telemetry
+
 TASK = "annealer.work"
 PUBLISH_SECONDS = 1.0
 QUIET_SECONDS = 3.0
@@ -94,5 +96,6 @@ class Bell:
         with self._lock:
             self._quiet_until = time.monotonic() + QUIET_SECONDS
             self.failures += 1
+        telemetry.PUBLISH_FAILURES.inc()
         details: dict[str, Any] = {"failures": self.failures, "error": type(error).__name__}
         log.warning("broker is away; the sweep will ring", **details)

@@ -1,9 +1,18 @@
 """What a deployment sets, from the environment (`ANNEALER_…`)."""
 
+import math
+import os
+import tempfile
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.store.retention import Leftover, Limit, Limits
+
+SCRATCH = Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}"
+"""Where a worker keeps files on their way into the database unless it is told otherwise."""
 
 
 class Settings(BaseSettings):
@@ -15,6 +24,9 @@ class Settings(BaseSettings):
     broker_url: SecretStr = Field(description="`redis://…`, of a Redis or Valkey server.")
     keys: Literal["required", "off"] = Field(
         default="required", description="Whether requests need a key; `off` is for this machine alone."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, min_length=16, description="Opens `/metrics` as a key does, also while the database is away."
     )
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="Largest request body.")
     max_attempts: int = Field(default=5, ge=1, description="Attempts at a job before its failure is final.")
@@ -29,3 +41,44 @@ class Settings(BaseSettings):
         gt=0,
         description="How often the versions of watched jobs are read, once for all clients.",
     )
+
+
+class LogSettings(BaseSettings):
+    """How the service's own log looks."""
+
+    model_config = SettingsConfigDict(env_prefix="ANNEALER_LOG_", frozen=True)
+
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: aligned text on a terminal, else JSON."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is written. Each request is an entry of level info."
+    )
+
+
+class KeepSettings(BaseSettings):
+    """How long, and how much in all, of what finished jobs leave behind is kept; `inf` days are for ever."""
+
+    model_config = SettingsConfigDict(env_prefix="ANNEALER_KEEP_", frozen=True)
+
+    series_days: float = Field(default=math.inf, gt=0, description="Per-step series, after the end of their job.")
+    series_bytes: int | None = Field(default=None, ge=0, description="Of all finished jobs; the oldest go first.")
+    checkpoints_days: float = Field(
+        default=30.0, gt=0, description="What a job that has not succeeded can be tried again from."
+    )
+    checkpoints_bytes: int | None = Field(default=None, ge=0, description="The same, of all finished jobs.")
+    logs_days: float = Field(default=90.0, gt=0, description="What training processes wrote.")
+    logs_bytes: int | None = Field(default=None, ge=0, description="The same, of all finished jobs.")
+
+    @property
+    def limits(self) -> Limits:
+        """The same as the store has it."""
+        return {
+            Leftover.SERIES: _limit(self.series_days, self.series_bytes),
+            Leftover.CHECKPOINTS: _limit(self.checkpoints_days, self.checkpoints_bytes),
+            Leftover.LOGS: _limit(self.logs_days, self.logs_bytes),
+        }
+
+
+def _limit(days: float, bytes: int | None) -> Limit:
+    return Limit(days * 86400 if math.isfinite(days) else None, bytes)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -182,12 +182,14 @@ class Api(Process):
 class Worker(Process):
     """A worker as a process, quick to notice what the tests do to it."""
 
-    def __init__(self, folder: Path, database_url: str, broker_url: str, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, broker_url: str, *, wrapper: Sequence[str] = (), **settings: str
+    ) -> None:
         quick = {"lease_seconds": "2", "sweep_seconds": "0.2", "report_seconds": "0.05", "threads": "1"}
         environment = {"ANNEALER_DATABASE_URL": database_url, "ANNEALER_BROKER_URL": broker_url}
         for name, value in {"scratch": str(folder / "scratch"), **quick, **settings}.items():
             environment[f"ANNEALER_WORKER_{name.upper()}"] = value
-        super().__init__(WORKER, folder / "worker.log", environment)
+        super().__init__([*wrapper, *WORKER], folder / "worker.log", environment)
 
     def await_ready(self) -> None:
         """Wait until it takes jobs."""
@@ -195,7 +197,7 @@ class Worker(Process):
 
     def children(self) -> list[int]:
         """Process ids of the trainings that run now."""
-        return [child for server in _children(self.pid) for child in _children(server)]
+        return [child for server in children(self.pid) for child in children(server)]
 
 
 def await_true(condition: Callable[[], bool], seconds: float) -> None:
@@ -207,7 +209,8 @@ def await_true(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.01)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children."""
     try:
         words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:

@@ -10,11 +10,13 @@ import errno
 import faulthandler
 import itertools
 import os
+import platform
 import queue
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished,
 from trainer.parsing import parse
 from trainer.replicas import meet, meeting_file
 from trainer.train import Resume, train
+from worker import disk
 from worker.machine import Machine
 from worker.order import STOP, Order
 from worker.wire import Failed, Message, encode
@@ -94,12 +97,13 @@ class Outbox(threading.Thread):
         return name
 
 
-def run(connection: Connection, order: Order) -> None:
-    """Train as ordered; every event goes to `connection`, an error as a last message.
+def run(connection: Connection, order: Order, output: Connection) -> None:
+    """Train as ordered; every event goes to `connection`, an error as a last message, what is printed to `output`.
 
     Of several that train together, the first reports the events.
     """
-    _settle(order.scratch)
+    _settle(output)
+    _say(f"process {os.getpid()}: Python {platform.python_version()}, torch {torch.__version__}")
     stop = threading.Event()
     threading.Thread(target=_listen, args=(connection, stop), daemon=True, name="listener").start()
     outbox = Outbox(connection, order.scratch)
@@ -113,13 +117,17 @@ def run(connection: Connection, order: Order) -> None:
             match event:
                 case TrainingStarted():
                     step = event.first_step - 1
+                    threads = f"{order.threads} thread{'s' if order.threads > 1 else ''}"
+                    _say(f"training on {order.device} with {threads} from step {event.first_step}")
                 case StepsFinished():
                     step = event.first_step + len(event.losses) - 1
         outbox.drain()
     except Exception as error:
-        failure = _failure(error, step)
-        if failure.failure_class == "infrastructure":
+        failure = _failure(error, step, order.scratch)
+        if failure.failure_class in ("infrastructure", "out_of_memory"):
             sys.excepthook(type(error), error, error.__traceback__)
+        else:
+            _say(f"{failure.code}: {failure.message}")
         outbox.close(failure)
 
 
@@ -137,18 +145,24 @@ def probe(connection: Connection) -> None:
     connection.close()
 
 
-def _settle(scratch: Path) -> None:
-    """A process group of its own, output in the scratch folder, no terminal's Ctrl-C, no survivor."""
+def _say(line: str) -> None:
+    """A line of our own in the job's log."""
+    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}\n")
+
+
+def _settle(output: Connection) -> None:
+    """A process group of its own, output for the job's log, no terminal's Ctrl-C, no survivor."""
     os.setpgid(0, 0)
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    log = os.open(scratch / "child.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, sys.stdout.fileno())
-    os.dup2(log, sys.stderr.fileno())
-    os.close(log)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output.fileno(), stream.fileno())
+        # Whatever ends this process, what it has printed is out.
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    output.close()
     faulthandler.enable()
 
 
@@ -185,7 +199,7 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
         )
 
 
-def _failure(error: Exception, step: int) -> Failed:
+def _failure(error: Exception, step: int, scratch: Path) -> Failed:
     match error:
         case Diverged():
             detail = {"epoch": error.epoch, "layer": error.layer, "checkpoint_step": error.checkpoint_step}
@@ -198,9 +212,8 @@ def _failure(error: Exception, step: int) -> Failed:
             hint = "Lower batch_size or make the network smaller."
             return Failed("out_of_memory", "out_of_memory", "The device ran out of memory.", {}, hint, step)
         case OSError(errno=errno.ENOSPC):
-            message = "The worker's scratch disk is full."
-            return Failed("infrastructure", "disk_full", message, {}, "Make room on the worker.", step)
-    message = f"The trainer ended with an unexpected {type(error).__name__}; the worker's log has the details."
+            return Failed("infrastructure", "disk_full", disk.full(scratch), {}, "Make room on the worker.", step)
+    message = f"The trainer ended with an unexpected {type(error).__name__}; the job's log has the details."
     return Failed("infrastructure", "unexpected_error", message, {}, None, step)
 
 

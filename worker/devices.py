@@ -27,6 +27,11 @@ class Devices:
         return {"auto": gpus, "cuda": gpus, "cpu": self._cores} if gpus else {"auto": self._cores, "cpu": self._cores}
 
     @property
+    def free_slots(self) -> int:
+        """How many more jobs can run."""
+        return self._free_slots
+
+    @property
     def has_a_free_slot(self) -> bool:
         """Whether one more job can run."""
         return self._free_slots > 0

@@ -1,7 +1,8 @@
 """How a worker process ends: in peace within the grace, or at once.
 
 The first signal lets running trainings make a checkpoint and hands their jobs back. A second one, or the end of the
-grace, kills what still runs; those jobs are taken up elsewhere when their leases have run out.
+grace, kills what still runs; those jobs are taken up by the next worker on this machine, or elsewhere when their
+leases have run out.
 """
 
 import os
@@ -47,5 +48,5 @@ class Drain:
         """Without a word to the database, which may be what is missing, and without locks, because of signals."""
         for team in tuple(self._station.teams):
             team.kill()
-        self._station.close_scratch()
+        # The scratch folder stays, and so tells a neighbour that this worker is gone.
         os._exit(UNFINISHED)

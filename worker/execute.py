@@ -2,10 +2,10 @@
 
 Three threads share an attempt. The reader empties the pipe, so that neither side can block on it. The keeper
 renews the lease and follows what the user wants, however long storing takes. The supervisor, in the thread
-that called, stores batches in order and ends the attempt.
+that called, stores batches in order and ends the attempt. What the child prints has its own way: `worker.output`.
 """
 
-import queue
+import errno
 import shutil
 import threading
 import time
@@ -26,17 +26,21 @@ from app.store.reports import Failure
 from app.store.snapshots import SnapshotRef
 from app.store.states import FailureClass, Outcome, Wanted
 from trainer.events import CheckpointReady, SnapshotTaken, StepsFinished, TrainingFinished, TrainingStopped
-from worker import oom
+from worker import disk, oom, telemetry
 from worker.changes import changes_of
 from worker.order import STOP, Order
+from worker.output import Output
+from worker.spool import Spool
 from worker.station import Station
 from worker.team import PEER_LOST, Team
-from worker.wire import Failed, Message, decode
+from worker.wire import Failed, Message
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 RETRY_SECONDS = 1.0
+MOST_IN_A_BATCH = 1000
+AWAY_TOO_LONG = "The database was away for too long; the training was stopped"
 
 
 def work(station: Station) -> None:
@@ -44,7 +48,8 @@ def work(station: Station) -> None:
     while not station.draining.is_set() and (chosen := _choose(station)):
         claim, devices = chosen
         try:
-            Supervisor(station, claim, devices).run()
+            with structlog.contextvars.bound_contextvars(job=claim.job_id, attempt=claim.attempt):
+                Supervisor(station, claim, devices).run()
         finally:
             station.devices.give_back(devices)
 
@@ -54,22 +59,24 @@ def _choose(station: Station) -> tuple[Claim, tuple[str, ...]] | None:
     with station.devices.choice() as free:
         if not any(free.values()):
             return None
-        claim = retry(
-            station.engine,
-            lambda session: claims.claim(
-                session,
-                worker_id=station.id,
-                offers=station.offers,
-                free=free,
-                device=station.device,
-                lease_seconds=station.settings.lease_seconds,
-            ),
+        claim = telemetry.timed_claim(
+            lambda: retry(
+                station.engine,
+                lambda session: claims.claim(
+                    session,
+                    worker_id=station.id,
+                    offers=station.offers,
+                    free=free,
+                    device=station.device,
+                    lease_seconds=station.settings.lease_seconds,
+                ),
+            )
         )
         return (claim, station.devices.take(claim.spec["device"], claim.spec["devices"])) if claim else None
 
 
 class Replaced(Exception):
-    """The attempt is not ours any more, or the database has been away for too long: write nothing."""
+    """The attempt is not ours any more: write nothing."""
 
 
 class Supervisor:
@@ -81,14 +88,20 @@ class Supervisor:
         self.devices = devices
         self.scratch: Path = station.scratch / f"{claim.job_id}-{claim.attempt}"
         self.log = log.bind(job=claim.job_id, attempt=claim.attempt)
+        self._output = Output(station, claim)
         self._over = threading.Event()
         self._replaced = threading.Event()
         self._cancelled = threading.Event()
         self._pausing = threading.Event()
         self._timed_out = threading.Event()
+        self._lost_patience = threading.Event()
+        self._fell_silent = threading.Event()
+        self._silent_beats = 0
+        self._broken_by: Exception | None = None
         self._claimed_at = time.monotonic()
         self._batches_stored = 0
         self._stop_asked_at: float | None = None
+        self._spool: Spool | None = None
         self._team: Team | None = None
         self._team_lock = threading.Lock()
         self._last: Message | None = None
@@ -100,21 +113,23 @@ class Supervisor:
         keeper.start()
         try:
             self.scratch.mkdir()
+            self._spool = Spool(self.scratch, self.station.settings.spool_bytes)
             self._supervise()
         except (Fenced, Replaced):
             self.log.warning("attempt was replaced")
-        except Exception:
+        except Exception as error:
             self.log.exception("attempt broke")
             with suppress(Exception):
-                self._finish(
-                    _broken("supervisor_error", "The worker met an unexpected error; its log has the details.")
-                )
+                self._finish(self._trouble(error))
         finally:
             self._over.set()
             self._kill()
             if self._team:
                 self.station.teams.discard(self._team)
+            if self._spool:
+                self._spool.close()
             keeper.join()
+            self._output.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     @property
@@ -136,6 +151,7 @@ class Supervisor:
             self._store(batch)
         assert self._team is not None
         exit_code, failed = self._team.join()
+        self._patiently(self._output.drain)
         if failed and (self._last is None or _is_anothers(self._last)):
             self._last = Message(failed)
         if self._has_refused_its_checkpoint:
@@ -193,58 +209,62 @@ class Supervisor:
         with self._team_lock:
             if self._is_ending:
                 return False
-            self._team = Team(orders)
+            self._team = Team(orders, self._output.end)
+            self._output.begin()
             self.station.teams.add(self._team)
             return True
 
     def _batches(self) -> Iterator[list[Message]]:
         """What the child reports until its pipe ends: as it comes, once it trains every `report_seconds`."""
-        inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, args=(inbox,), name="reader", daemon=True).start()
+        assert self._spool is not None
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
         next_at = 0.0
-        ended = False
-        while not ended:
-            batch = [inbox.get()]
-            while batch[-1] is not None and (wait := next_at - time.monotonic()) > 0:
-                with suppress(queue.Empty):
-                    batch.append(inbox.get(timeout=wait))
-            while batch[-1] is not None and not inbox.empty():
-                batch.append(inbox.get())
-            ended = batch[-1] is None
-            if any(isinstance(message.event, StepsFinished) for message in batch if message):
+        while (batch := self._spool.take(MOST_IN_A_BATCH)) is not None:
+            while len(batch) < MOST_IN_A_BATCH and (wait := next_at - time.monotonic()) > 0:
+                more = self._spool.take(MOST_IN_A_BATCH - len(batch), timeout=wait)
+                if more is None:
+                    break
+                batch.extend(more)
+            if any(isinstance(message.event, StepsFinished) for message in batch):
                 next_at = time.monotonic() + self.station.settings.report_seconds
-            if messages := [message for message in batch if message is not None]:
-                yield messages
+            yield batch
+            self._spool.stored(len(batch))
 
-    def _read(self, inbox: "queue.SimpleQueue[Message | None]") -> None:
+    def _read(self) -> None:
         assert self._team is not None
+        assert self._spool is not None
         try:
-            while True:
-                inbox.put(decode(self._team.connection.recv_bytes()))
-        except (EOFError, OSError):
-            pass
-        except Exception:
-            self.log.exception("report cannot be read")
+            while (data := self._team.receive()) is not None:
+                self._silent_beats = 0
+                self._spool.put(data)
+        except Exception as error:
+            self.log.exception("report cannot be kept")
+            self._broken_by = error
             self._kill()
         finally:
-            inbox.put(None)
+            self._spool.end()
 
     def _store(self, batch: list[Message]) -> None:
         """One transaction for the batch; the training's last word waits for the transaction that ends the job."""
-        if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
-            self._last = batch[-1]
         self._batches_stored += 1
         self._patiently(lambda: self._record(batch, self._batches_stored))
+        # Only now: a training counts as finished when all that it reported is stored.
+        if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
+            self._last = batch[-1]
         for message in batch:
             if message.file:
                 (self.scratch / message.file).unlink(missing_ok=True)
 
     def _record(self, batch: list[Message], number: int) -> None:
-        hashes = {
-            message.file: blobs.put(self.station.engine, self.scratch / message.file)
+        files = [
+            message.file
             for message in batch
             if message.file and isinstance(message.event, SnapshotTaken | CheckpointReady)
-        }
+        ]
+        if files:
+            # Blobs know no attempts: who has been replaced is to write none.
+            self._renew()
+        hashes = {file: blobs.put(self.station.engine, self.scratch / file) for file in files}
         changes = changes_of(batch, hashes)
         retry(
             self.station.engine,
@@ -254,7 +274,7 @@ class Supervisor:
         )
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Do it again while the database is away, for as long as the operator's patience lasts."""
+        """Do it again while the database is away. Past the operator's patience the training stops; we still wait."""
         deadline = time.monotonic() + self.station.settings.store_patience_seconds
         while True:
             if self._replaced.is_set():
@@ -266,9 +286,11 @@ class Supervisor:
                 self.log.info("storing once more", exc_info=True)
                 return act()
             except Exception as error:
-                if not is_unavailable(error) or time.monotonic() > deadline:
+                if not is_unavailable(error):
                     raise
                 self.log.warning("database is away", error=type(error).__name__)
+            if time.monotonic() > deadline:
+                self._lost_patience.set()
             self._over.wait(RETRY_SECONDS)
 
     # How it ends.
@@ -277,7 +299,8 @@ class Supervisor:
         """Close the attempt and move the job in one transaction."""
         job_id, attempt = self.claim.job_id, self.claim.attempt
         is_done = self._last is not None and isinstance(self._last.event, TrainingFinished)
-        self._end(lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=failure))
+        why = AWAY_TOO_LONG if self._lost_patience.is_set() else attempts.STOPPED
+        self._end(lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=failure, why=why))
 
     def _end(self, act: Callable[[Session], Outcome]) -> None:
         """Do what ends the attempt, once: where an answer was lost, what it said is found in the database."""
@@ -287,6 +310,7 @@ class Supervisor:
 
         outcome = self._patiently(lambda: retry(self.station.engine, once))
         self.log.info("attempt ended", outcome=outcome)
+        telemetry.ATTEMPTS.labels(outcome).inc()
         if outcome in (Outcome.RELEASED, Outcome.CRASHED):
             self.station.bell.ring(self.claim.spec["device"])
 
@@ -302,12 +326,24 @@ class Supervisor:
         if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
             failure_class = FailureClass(event.failure_class)
             if failure_class is FailureClass.INFRASTRUCTURE:
-                self.log.error("training broke", code=event.code, output=self._output_tail())
+                self.log.error("training broke", code=event.code, output=self._output.tail)
             return Failure(failure_class, event.code, event.message, event.detail, event.hint, event.step)
+        if self._broken_by:
+            return self._trouble(self._broken_by)
+        if self._fell_silent.is_set():
+            seconds = self.station.settings.silence_seconds
+            told = f"The training process reported nothing for {seconds:g} seconds and was ended."
+            return _broken("child_silent", told)
         return self._crash(exit_code, out_of_memory)
 
+    def _trouble(self, error: Exception) -> Failure:
+        """What has gone wrong in this process."""
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return _broken("disk_full", disk.full(self.station.scratch))
+        return _broken("supervisor_error", "The worker met an unexpected error; its log has the details.")
+
     def _crash(self, exit_code: int, out_of_memory: bool) -> Failure:
-        self.log.warning("child died", exit_code=exit_code, output=self._output_tail())
+        self.log.warning("child died", exit_code=exit_code, output=self._output.tail)
         if out_of_memory and exit_code == -9:
             hint = "Lower batch_size, make the network smaller or give the worker more memory."
             message = "The system killed the training because the machine ran out of memory."
@@ -320,11 +356,6 @@ class Supervisor:
         message = f"The job has run for the {limit:g} seconds that its max_runtime allows."
         hint = "Retry it to go on from its last checkpoint for as long again, or submit it with a higher max_runtime."
         return Failure(FailureClass.TIMEOUT, "max_runtime", message, {"max_runtime": limit}, hint, None)
-
-    def _output_tail(self, size: int = 4_000) -> str:
-        with suppress(OSError):
-            return (self.scratch / "child.log").read_bytes()[-size:].decode(errors="replace")
-        return ""
 
     @property
     def _has_refused_its_checkpoint(self) -> bool:
@@ -347,14 +378,20 @@ class Supervisor:
 
     @property
     def _is_ending(self) -> bool:
-        reasons = (self._cancelled, self._replaced, self._pausing, self._timed_out, self.station.draining)
+        reasons = (self._cancelled, self._replaced, *self._reasons_to_stop)
         return any(reason.is_set() for reason in reasons)
+
+    @property
+    def _reasons_to_stop(self) -> tuple[threading.Event, ...]:
+        """Why the training is to make a checkpoint and end."""
+        return self._pausing, self._timed_out, self._lost_patience, self.station.draining
 
     def _keep(self) -> None:
         """Renew the lease and follow the user's wish until the attempt is over."""
         while not self._over.wait(self.station.settings.beat_seconds):
             self._watch_the_time()
-            if self._timed_out.is_set() or self._pausing.is_set() or self.station.draining.is_set():
+            self._listen_for_silence()
+            if any(reason.is_set() for reason in self._reasons_to_stop):
                 self._ask_to_stop()
             try:
                 wanted = self._renew()
@@ -372,6 +409,15 @@ class Supervisor:
             elif wanted is Wanted.PAUSE:
                 self._pausing.set()
                 self._ask_to_stop()
+
+    def _listen_for_silence(self) -> None:
+        """End a training that hangs. Time is counted in beats, so that nobody seems silent who could not be heard."""
+        if self._team is None or self._spool is None or self._spool.is_full:
+            return
+        self._silent_beats += 1
+        if self._silent_beats * self.station.settings.beat_seconds > self.station.settings.silence_seconds:
+            self._fell_silent.set()
+            self._kill()
 
     def _watch_the_time(self) -> None:
         left = self.claim.seconds_left

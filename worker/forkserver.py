@@ -49,6 +49,13 @@ class Child:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
+    def receive(self) -> bytes | None:
+        """Its next message, None after the last."""
+        try:
+            return self.connection.recv_bytes()
+        except (EOFError, OSError):
+            return None
+
     def join(self) -> int:
         """Wait for its end: the exit code, negative for a signal."""
         wait([self.sentinel])

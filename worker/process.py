@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs, queue
 from app.settings import Settings
 from app.store import engine, migrate, workers
-from worker import forkserver, tasks
+from app.telemetry import observe
+from worker import forkserver, tasks, telemetry
 from worker.drain import Drain
 from worker.machine import Machine
 from worker.settings import WorkerSettings
@@ -29,8 +30,14 @@ def main() -> None:
         migrate.check_schema(database)
     except migrate.SchemaMismatch as error:
         sys.exit(f"annealer worker: {error}")
+    observe(database)
     broker_url = settings.broker_url.get_secret_value()
     station = Station(database, queue.Bell(broker_url), worker_settings, _machine(worker_settings))
+    logs.identify(worker=station.id)
+    try:
+        telemetry.serve(station)
+    except telemetry.CannotServe as error:
+        sys.exit(f"annealer worker: {error}")
     station.open_scratch()
     celery = queue.make(broker_url, publisher=False)
     tasks.bind(celery, station)
@@ -40,7 +47,7 @@ def main() -> None:
     worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
     sweeper = Sweeper(station)
     sweeper.start()
-    log.info("worker ready", worker=station.id, device=station.device, slots=worker_settings.slots)
+    log.info("worker ready", device=station.device, slots=worker_settings.slots)
     try:
         celery.worker_main(_arguments(station))
     finally:

@@ -1,12 +1,14 @@
 """What an operator sets for a worker, from the environment (`ANNEALER_WORKER_…`)."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.settings import SCRATCH
+from app.store.logs import FEWEST_BYTES
 
 
 class WorkerSettings(BaseSettings):
@@ -20,7 +22,7 @@ class WorkerSettings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: GPUs where there are any.")
     scratch: Path = Field(
-        default=Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}",
+        default=SCRATCH,
         description="Folder for files on their way into the database; emptied as jobs end.",
     )
     lease_seconds: float = Field(
@@ -28,6 +30,9 @@ class WorkerSettings(BaseSettings):
     )
     beat_seconds: float = Field(
         default=0.5, gt=0, description="How often the lease is renewed and the user's wish is read."
+    )
+    log_bytes: int = Field(
+        default=1024 * 1024, ge=FEWEST_BYTES, description="What is kept of a job's output, the newest bytes of it."
     )
     report_seconds: float = Field(default=0.25, gt=0, description="How often progress is stored.")
     sweep_seconds: float = Field(default=2.0, gt=0, description="How often lost jobs are looked for.")
@@ -37,10 +42,28 @@ class WorkerSettings(BaseSettings):
     store_patience_seconds: float = Field(
         default=600.0, gt=0, description="How long a training goes on while the database is away."
     )
+    spool_bytes: int = Field(
+        default=1024**3,
+        ge=1024,
+        description="How much of each training may wait for the database; it is held up when that is reached. Bytes.",
+    )
+    silence_seconds: float = Field(
+        default=900.0, gt=0, description="How long a training may report nothing before it is taken to hang."
+    )
     grace_seconds: float = Field(
         default=15.0,
         gt=0,
         description="How long a worker may take to stop; its trainings get two thirds of it for a checkpoint.",
+    )
+
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Where Prometheus reads `/metrics`; nowhere by default."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="The address of that port; another than loopback needs `metrics_token`."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, min_length=16, description="What Prometheus sends as `Authorization: Bearer …`."
     )
 
     @property

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy import Engine
 from app.queue import Bell
 from app.store import ids
 from trainer.offer import Offer
+from worker import scratch
 from worker.devices import Devices
 from worker.machine import Machine
 from worker.settings import WorkerSettings
@@ -60,27 +62,17 @@ class Station:
 
     @property
     def scratch(self) -> Path:
-        """This process's folder; its name tells the pid, so that a successor can clear it."""
-        return self.settings.scratch / f"{self.pid}"
+        """This process's folder."""
+        return self.settings.scratch / self.id
 
     def open_scratch(self) -> None:
-        """Make the scratch folder and remove those of workers that are no more."""
-        self.settings.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in self.settings.scratch.iterdir():
-            if folder.name.isdigit() and (folder == self.scratch or not _is_alive(int(folder.name))):
-                shutil.rmtree(folder, ignore_errors=True)
-        self.scratch.mkdir(mode=0o700)
+        """Make the scratch folder, which tells neighbours that we live."""
+        scratch.take(self.scratch)
+
+    def neighbours_gone(self) -> Iterator[str]:
+        """Workers of this machine that have ended without a word; each is forgotten when the next is asked for."""
+        return scratch.abandoned(self.settings.scratch)
 
     def close_scratch(self) -> None:
         """Leave nothing behind."""
         shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -4,23 +4,31 @@ SQL is the truth, and so nothing is lost with a bell: a job whose worker is gone
 waits without a bell gets one, and an idle worker whose broker is away looks for work itself.
 """
 
+import os
+import signal
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
 
 from app import __version__
-from app.store import blobs, jobs, sweep, workers
+from app.settings import KeepSettings
+from app.store import jobs, migrate, retention, sweep, workers
 from app.store.engine import is_unavailable, retry
+from app.store.states import Outcome
+from app.store.sweep import Rescued
+from worker import telemetry
 from worker.execute import work
 from worker.station import Station
 
 log = structlog.get_logger()
 
 BELL_SECONDS = 10.0
+SLOW_SECONDS = 2.0
 COLLECT_SECONDS = 600.0
-BLOB_GRACE_SECONDS = 3600.0
 
 
 class Sweeper(threading.Thread):
@@ -29,18 +37,23 @@ class Sweeper(threading.Thread):
     def __init__(self, station: Station) -> None:
         super().__init__(name="sweeper", daemon=True)
         self._station = station
-        self._collected_at = 0.0
+        self._collected_at = float("-inf")
+        self._limits = KeepSettings().limits
         self._away_until = 0.0
 
     def run(self) -> None:
         while True:
             try:
                 self.sweep()
+            except migrate.SchemaMismatch as error:
+                log.error("the database has another version now; stopping", error=str(error))
+                # As an operator would: running jobs are handed back, to workers of that version.
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             except Exception as error:
                 if is_unavailable(error):
                     log.warning("database is away", error=type(error).__name__)
-                    # Leases ran out while nobody could renew them: their workers get the time to come back.
-                    self._away_until = time.monotonic() + self._station.settings.lease_seconds
+                    self._wait_for_others()
                 else:
                     log.exception("sweep broke")
             if self._station.draining.wait(self._station.settings.sweep_seconds):
@@ -48,16 +61,37 @@ class Sweeper(threading.Thread):
 
     def sweep(self) -> None:
         """One round."""
-        retry(self._station.engine, self._beat)
+        migrate.check_schema(self._station.engine)
+        self._beat_in_time()
+        telemetry.HEARTBEAT.set_to_current_time()
+        for worker_id in self._station.neighbours_gone():
+            self._rescue("attempt of a dead worker closed", partial(sweep.rescue_of, worker_id=worker_id))
         if time.monotonic() > self._away_until:
-            for job_id, attempt, status in retry(self._station.engine, sweep.rescue):
-                log.warning("lost attempt closed", job=job_id, attempt=attempt, status=status)
+            self._rescue("lost attempt closed", sweep.rescue)
         for _job_id, device in retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)):
             if not self._station.bell.ring(device):
                 self._look_for_work()
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
             self._collected_at = time.monotonic()
-            retry(self._station.engine, lambda session: blobs.collect(session, BLOB_GRACE_SECONDS))
+            # Beside the sweep: while much is removed, heartbeats go on.
+            threading.Thread(target=self._collect, name="retention", daemon=True).start()
+
+    def _rescue(self, told: str, close: Callable[[Session], list[Rescued]]) -> None:
+        for job_id, attempt, status in retry(self._station.engine, close):
+            log.warning(told, job=job_id, attempt=attempt, status=status)
+            telemetry.ATTEMPTS.labels(Outcome.LOST).inc()
+            telemetry.RESCUES.labels(status).inc()
+
+    def _beat_in_time(self) -> None:
+        """Say that we live. A database that takes long to hear it has not heard the others either."""
+        began = time.monotonic()
+        retry(self._station.engine, self._beat)
+        if time.monotonic() - began > SLOW_SECONDS:
+            self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        """Leases ran out while nobody could renew them: their workers get the time to come back."""
+        self._away_until = time.monotonic() + self._station.settings.lease_seconds
 
     def _beat(self, session: Session) -> None:
         station = self._station
@@ -71,6 +105,18 @@ class Sweeper(threading.Thread):
             version=__version__,
             offers=station.offers,
         )
+
+    def _collect(self) -> None:
+        try:
+            done = retention.collect(self._station.engine, self._limits)
+        except Exception as error:
+            if not is_unavailable(error):
+                log.exception("retention broke")
+            return
+        for removal in done.removals:
+            log.info("leftover removed", job=removal.job_id, what=removal.kind, bytes=removal.bytes)
+        if done.blobs:
+            log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
 
     def _look_for_work(self) -> None:
         if self._station.devices.has_a_free_slot:

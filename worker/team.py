@@ -19,10 +19,10 @@ FOLLOW_SECONDS = 2.0
 
 
 class Team:
-    """Running children, the first one's end of the pipe, and the means to end them."""
+    """Running children, the first one's end of the pipe, and the means to end them. All of them print to `output`."""
 
-    def __init__(self, orders: Sequence[Order]) -> None:
-        self._first, *self._others = [forkserver.start("run", order) for order in orders]
+    def __init__(self, orders: Sequence[Order], output: connection.Connection) -> None:
+        self._first, *self._others = [forkserver.start("run", order, output) for order in orders]
         self._lock = threading.Lock()
         self._culprit: int | None = None
         if self._others:
@@ -32,6 +32,10 @@ class Team:
     def connection(self) -> connection.Connection:
         """What the first reports comes here, and what it is told goes here."""
         return self._first.connection
+
+    def receive(self) -> bytes | None:
+        """The next message of the first, None after the last."""
+        return self._first.receive()
 
     def kill(self) -> None:
         """End all of them and whatever they started, at once."""

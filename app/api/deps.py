@@ -200,6 +200,15 @@ def wait_seconds(request: Request) -> int | None:
     return None
 
 
+def resume_after(last_event_id: str | None) -> int:
+    """Where a stream goes on, 0 for the start. Raises `Problem` for what no stream has sent."""
+    if not last_event_id:
+        return 0
+    if not (last_event_id.isascii() and last_event_id.isdigit()) or len(last_event_id) > 15:
+        raise bad_header("Last-Event-ID", "Give the id of an event of this stream.")
+    return int(last_event_id)
+
+
 def matches(header: str | None, etag: str) -> bool:
     """Whether an If-None-Match header holds the ETag."""
     if header is None:

@@ -10,10 +10,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import Engine
 
 from app.api import documents
-from app.api.deps import EngineOf, JobId, Reader, WatcherOf, require_job
+from app.api.deps import EngineOf, JobId, Reader, WatcherOf, require_job, resume_after
 from app.api.schemas import EventList, EventView
 from app.api.views import event_view
-from app.errors import bad_header
 from app.notify import Watcher
 from app.store import events, jobs
 from app.store.engine import read
@@ -50,7 +49,7 @@ async def index(
     """As JSON, or, with `Accept: text/event-stream`, as server-sent events until the job is finished."""
     await run_in_threadpool(require_job, engine, job_id)
     if STREAM in request.headers.get("Accept", ""):
-        start = max(after, _number(last_event_id))
+        start = max(after, resume_after(last_event_id))
         stream = _follow(engine, watcher, job_id, start)
         return StreamingResponse(stream, media_type=STREAM, headers={"X-Accel-Buffering": "no"})
     page = await run_in_threadpool(_page, engine, job_id, after, limit)
@@ -91,11 +90,3 @@ def _news(engine: Engine, job_id: str, after: int) -> tuple[list[EventView], int
 def _frame(event: EventView) -> str:
     data = json.dumps(event.model_dump(mode="json"))
     return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
-
-
-def _number(last_event_id: str | None) -> int:
-    if not last_event_id:
-        return 0
-    if not (last_event_id.isascii() and last_event_id.isdigit()) or len(last_event_id) > 9:
-        raise bad_header("Last-Event-ID", "Give the number of an event.")
-    return int(last_event_id)

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
+import structlog
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -44,6 +45,7 @@ from trainer.plan import Plan, check
 from trainer.spec import TrainingSpec
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
+log = structlog.get_logger()
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -84,6 +86,7 @@ def submit(
     response.headers["Location"] = view.links.self_
     response.headers["ETag"] = _etag(view)
     if created:
+        log.info("job submitted", job=view.id)
         tasks.add_task(bell.ring, spec.device)
     else:
         response.headers["Idempotency-Replayed"] = "true"

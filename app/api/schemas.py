@@ -76,6 +76,7 @@ class LinksView(View):
 
     self_: str = Field(alias="self")
     events: str
+    logs: str
     metrics: str
     layers: str
     snapshots: str
@@ -147,6 +148,25 @@ class EventList(View):
 
     items: list[EventView]
     next_after: int | None = Field(description="Give this as `after` for more; null when that is all for now.")
+
+
+class LogChunkView(View):
+    """What one attempt's training process wrote, in one piece."""
+
+    attempt: int
+    offset: int = Field(description="Of its first byte, counted over all attempts.")
+    next_offset: int = Field(description="Of the byte after its last.")
+    text: str = Field(description="Bytes that are no UTF-8 are shown as U+FFFD.")
+    written_at: datetime = Field(description="When the last of it was stored.")
+
+
+class LogView(View):
+    """A stretch of a job's output."""
+
+    items: list[LogChunkView]
+    next_offset: int = Field(description="Give this as `offset` for what follows.")
+    first_offset: int = Field(description="The first byte that is kept; what stood before it was cut as too much.")
+    complete: bool = Field(description="Whether the job is final and nothing follows.")
 
 
 class SeriesView(View):
@@ -428,7 +448,7 @@ class ReadinessView(View):
     ready: bool
     database: DatabaseState
     broker: Literal["ok", "unreachable"]
-    detail: str | None = Field(description="What to do, when not ready.")
+    detail: str | None = Field(description="What is missing, and what to do about it.")
 
 
 class PlaceView(View):

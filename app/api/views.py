@@ -225,6 +225,7 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
         links=LinksView(
             self_=here,
             events=f"{here}/events",
+            logs=f"{here}/logs",
             metrics=f"{here}/metrics",
             layers=f"{here}/layers",
             snapshots=f"{here}/snapshots",

@@ -19,6 +19,8 @@ from app.store.reports import Changes, Failure
 from app.store.snapshots import SnapshotRef
 from app.store.states import FailureClass, Outcome, Status, Wanted
 
+STOPPED = "The training was stopped"
+
 
 def renew(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Wanted:
     """Keep the job for `lease_seconds` more; what the user wants of it. Raises `Fenced`."""
@@ -81,9 +83,17 @@ def ended(session: Session, job_id: str, attempt: int) -> Outcome | None:
 
 
 def finish(
-    session: Session, job_id: str, attempt: int, *, is_done: bool = False, failure: Failure | None = None
+    session: Session,
+    job_id: str,
+    attempt: int,
+    *,
+    is_done: bool = False,
+    failure: Failure | None = None,
+    why: str = STOPPED,
 ) -> Outcome:
     """End an attempt as the user wishes and as it went: everything done, failed, or else stopped. Raises `Fenced`.
+
+    `why` begins the sentence that tells of a stop which the user did not wish.
 
     A wish to cancel goes before all; one to pause comes too late for a training that is done or has failed.
     """
@@ -98,7 +108,10 @@ def finish(
     if failure:
         fail(session, job_id, attempt, failure)
         return _outcome(failure)
-    (pause if wanted is Wanted.PAUSE else release)(session, job_id, attempt)
+    if wanted is Wanted.PAUSE:
+        pause(session, job_id, attempt)
+    else:
+        release(session, job_id, attempt, why)
     return Outcome.RELEASED
 
 
@@ -116,11 +129,11 @@ def cancel(session: Session, job_id: str, attempt: int) -> None:
     events.append(session, job, "cancelled", f"The job was cancelled at step {job.step}.")
 
 
-def release(session: Session, job_id: str, attempt: int) -> None:
+def release(session: Session, job_id: str, attempt: int, why: str = STOPPED) -> None:
     """Hand the job back, because the worker stops; not counted as a failure. Raises `Fenced`."""
     job = _close(session, job_id, attempt, Outcome.RELEASED)
     jobs.move(job, Status.QUEUED)
-    told = f"The training was stopped and handed back; it will go on {_where(session, job_id)}."
+    told = f"{why} and handed back; it will go on {_where(session, job_id)}."
     events.append(session, job, "released", told)
 
 
@@ -153,12 +166,12 @@ def seconds_spent(session: Session, job: Job) -> float:
     return session.scalar(spent) or 0.0
 
 
-def lose(session: Session, attempt: Attempt) -> Status:
-    """Close an attempt whose lease has run out; the caller holds its row. The job's new status."""
+def lose(session: Session, attempt: Attempt, how: str) -> Status:
+    """Close an attempt whose worker is gone, which `how` tells; the caller holds its row. The job's new status."""
     job = jobs.lock(session, attempt.job_id)
     attempt.outcome = Outcome.LOST
     attempt.ended_at = now()
-    message = f"Worker {attempt.worker_id} stopped renewing its lease."
+    message = f"Worker {attempt.worker_id} {how}."
     return requeue(session, job, Failure(FailureClass.INFRASTRUCTURE, "worker_lost", message))
 
 

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
@@ -92,12 +92,25 @@ def delete_unreferenced(session: Session, hashes: Sequence[str]) -> None:
     session.execute(delete(Blob).where(Blob.sha256.in_(hashes), ~_is_referenced()))
 
 
-def collect(session: Session, unused_seconds: float) -> int:
-    """Remove blobs that nothing refers to and that nobody has stored or used lately; how many."""
-    old = select(Blob.sha256).where(Blob.used_at < ago(unused_seconds), ~_is_referenced())
-    hashes = session.scalars(old.limit(MOST_COLLECTED).with_for_update(skip_locked=True)).all()
+def collect(session: Session, unused_seconds: float) -> tuple[int, int]:
+    """Remove blobs that nothing refers to and that nobody has stored or used lately; how many, and their bytes."""
+    old = select(Blob.sha256, Blob.size).where(*_is_unowned(unused_seconds))
+    found = session.execute(old.limit(MOST_COLLECTED).with_for_update(skip_locked=True)).all()
+    hashes = [hash for hash, _ in found]
     session.execute(delete(Blob).where(Blob.sha256.in_(hashes), ~_is_referenced()))
-    return len(hashes)
+    return len(found), sum(size for _, size in found)
+
+
+def unowned(session: Session, unused_seconds: float) -> tuple[int, int]:
+    """What `collect` would remove if called often enough: how many, and their bytes."""
+    count, size = session.execute(
+        select(func.count(), func.coalesce(func.sum(Blob.size), 0)).where(*_is_unowned(unused_seconds))
+    ).one()
+    return count, int(size)
+
+
+def _is_unowned(unused_seconds: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return Blob.used_at < ago(unused_seconds), ~_is_referenced()
 
 
 def _is_referenced() -> ColumnElement[bool]:

@@ -15,6 +15,8 @@ T = TypeVar("T")
 BUSY_SECONDS = 10
 CONNECT_SECONDS = 3
 TRIES = 6
+DEAD_LINES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+"""PostgreSQL: a connection whose other end is gone without a word is given up in seconds, not a quarter of an hour."""
 TRANSIENT = {"40001", "40P01", "55P03"}
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
@@ -24,7 +26,7 @@ def create(url: str) -> Engine:
     """An engine for a database URL, `sqlite:///…` or `postgresql+psycopg://…`."""
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite(url)
-    arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "annealer"}
+    arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "annealer", **DEAD_LINES}
     return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args=arguments)
 
 
@@ -72,7 +74,7 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return error.orig.sqlite_errorname.startswith(SQLITE_AWAY)
     state = getattr(error.orig, "sqlstate", None)
-    return state is None or state[:2] in {"08", "53", "57"}
+    return state is None or state[:2] in {"08", "53", "57"} or state in TRANSIENT
 
 
 def _is_transient(error: exc.DBAPIError) -> bool:

@@ -1,5 +1,6 @@
 """The schema's version: brought up to date, taken down, checked."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 import migrations
+from app import __version__
 from app.store import datasets
 from app.store.engine import create, retry
 from trainer import data
@@ -19,7 +21,12 @@ LOCK = 0x616E6E65
 
 
 class SchemaMismatch(Exception):
-    """The database is not at this code's version; the message says what to run."""
+    """The database is not at this code's version: `detail` says how, `remedy` what to do, the message both."""
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(f"{detail}: {remedy}")
+        self.detail = detail
+        self.remedy = remedy
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -42,13 +49,22 @@ def downgrade(url: str, revision: str) -> None:
 
 def check_schema(engine: Engine) -> None:
     """Raise `SchemaMismatch` unless the database is at this code's version."""
-    head = ScriptDirectory.from_config(config()).get_current_head()
+    head, *_ = known = revisions()
     with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    if current != head:
-        raise SchemaMismatch(
-            f"The database is at version {current or 'none'} and this program needs {head}: run `annealer migrate`."
-        )
+    if current == head:
+        return
+    if current is None or current in known:
+        detail = f"The database is at version {current or 'none'} and this program needs {head}"
+        raise SchemaMismatch(detail, "run `annealer migrate`.")
+    detail = f"The database is at version {current}, and this program, Annealer {__version__}, knows none after {head}"
+    raise SchemaMismatch(detail, "upgrade this program, it is older than the database.")
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Every version of the schema that this code knows, its own first."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(config()).walk_revisions())
 
 
 def config(connection: Connection | None = None) -> Config:

@@ -116,6 +116,7 @@ class Job(Base):
             sqlite_where=text("status = 'queued'"),
         ),
         Index("ix_jobs_status_id", "status", "id"),
+        Index("ix_jobs_finished_at", "finished_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -271,6 +272,19 @@ class SeriesBlock(Base):
     minimum: Mapped[float]
     maximum: Mapped[float]
     points: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class LogChunk(Base):
+    """Part of what a job's training processes wrote: `size` bytes from byte `start` of all that they ever wrote."""
+
+    __tablename__ = "log_chunks"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    size: Mapped[int]
+    attempt: Mapped[int]
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
 
 
 class Blob(Base):

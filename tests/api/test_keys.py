@@ -35,6 +35,7 @@ DECIDED = {
     "HEAD /openapi.json": NOBODY,
     "GET /healthz": NOBODY,
     "GET /readyz": NOBODY,
+    "GET /metrics": READ,
     "GET /v1/jobs": READ,
     "POST /v1/jobs": SUBMIT,
     "POST /v1/jobs:validate": SUBMIT,
@@ -45,6 +46,7 @@ DECIDED = {
     "POST /v1/jobs/{job_id}:resume": SUBMIT,
     "POST /v1/jobs/{job_id}:retry": SUBMIT,
     "GET /v1/jobs/{job_id}/events": READ,
+    "GET /v1/jobs/{job_id}/logs": READ,
     "GET /v1/jobs/{job_id}/metrics": READ,
     "GET /v1/jobs/{job_id}/layers": READ,
     "GET /v1/jobs/{job_id}/snapshots": READ,
@@ -409,11 +411,16 @@ def test_a_server_that_asks_for_no_keys_answers_on_its_own_addresses_alone(sqlit
 
 def test_a_key_cannot_be_looked_up_while_the_database_is_away(tmp_path: Any, broker_url: str) -> None:
     away = "postgresql+psycopg://nobody@127.0.0.1:1/none"
-    with served(Settings(database_url=away, broker_url=broker_url)) as (url, _), httpx.Client(base_url=url) as http:
+    settings = Settings(database_url=away, broker_url=broker_url, metrics_token="watches-it-all-day")
+    with served(settings) as (url, _), httpx.Client(base_url=url) as http:
+        figures = http.get("/metrics", headers=bearer("watches-it-all-day"))
+        elsewhere = http.get("/v1/datasets", headers=bearer("watches-it-all-day"))
         answer = http.get("/v1/jobs", headers=bearer(keytext.new()))
         health = http.get("/healthz", headers=bearer(keytext.new()))
 
     assert (answer.status_code, answer.headers["Retry-After"], health.status_code) == (503, "2", 200)
+    assert "annealer_database_up 0.0" in figures.text
+    assert elsewhere.status_code != 200
 
 
 def test_a_submit_with_a_key_is_what_it_is_without(api: Api, door: Door) -> None:

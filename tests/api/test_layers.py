@@ -12,7 +12,9 @@ LAYERS = (
 
 def inspected(api: Api) -> str:
     claim = api.shop.claimed()
-    api.shop.record(claim, layers=[LayersInspected(epoch, epoch * 10, LAYERS) for epoch in (0, 2)])
+    api.shop.record(
+        claim, layers=[LayersInspected(epoch, epoch * 10, LAYERS[0].activations, LAYERS) for epoch in (0, 2)]
+    )
     return f"/v1/jobs/{claim.job_id}/layers"
 
 

@@ -82,6 +82,7 @@ def test_a_broker_that_is_away_refuses_no_job(
 
     assert answer.status_code == 201
     assert (ready.status_code, ready.json()["broker"]) == (200, "unreachable")
+    assert ready.json()["detail"].startswith("The broker cannot be reached")
     assert "broker is away" in api.log.read_text()
 
 
@@ -94,6 +95,7 @@ def test_a_database_that_is_away_is_a_503_with_retry_after(broker_url: str, tmp_
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json()["type"].endswith(":database-unavailable")
     assert (ready.status_code, ready.json()["database"]) == (503, "unreachable")
+    assert int(ready.headers["Retry-After"]) > 0
     assert health.status_code == 200
 
 
@@ -124,7 +126,7 @@ def test_the_document_describes_the_spec_and_every_refusal(api: Api) -> None:
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], path
-            assert path in ("/healthz", "/readyz") or "503" in operation["responses"], (method, path)
+            assert path in ("/healthz", "/readyz", "/metrics") or "503" in operation["responses"], (method, path)
     references = set(_references(described))
     assert {reference.rpartition("/")[2] for reference in references} <= set(schemas)
 

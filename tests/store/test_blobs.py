@@ -109,8 +109,9 @@ def test_only_old_blobs_that_nothing_refers_to_are_collected(shop: Shop, tmp_pat
     claim = shop.claimed()
     shop.record(claim, checkpoints=[CheckpointRef(10, 1, used)])
 
-    assert shop.act(blobs.collect, 60) == 0
-    assert shop.act(blobs.collect, -1) == 1
+    assert shop.act(blobs.unowned, -1) == (1, 6)
+    assert shop.act(blobs.collect, 60) == (0, 0)
+    assert shop.act(blobs.collect, -1) == (1, 6)
 
     with read(shop.engine) as session:
         assert session.scalars(select(Blob.sha256)).all() == [used]

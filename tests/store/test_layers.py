@@ -11,7 +11,7 @@ def seen(epoch: int, std: float = 1.0) -> LayersInspected:
         LayerStatistics(index, f"layer{index}", "Linear", values, values, None, 0.5, False, 2.0, 3.0, 0.001)
         for index in (0, 3)
     ]
-    return LayersInspected(epoch, epoch * 10, tuple(statistics))
+    return LayersInspected(epoch, epoch * 10, values, tuple(statistics))
 
 
 def found(shop: Shop, job_id: str, epoch: int | None = None) -> list[tuple[int, int, float | None]]:
@@ -45,7 +45,7 @@ def test_what_is_not_finite_is_kept_as_nothing(shop: Shop) -> None:
     values = Distribution(None, None, (0, 1))
     one = LayerStatistics(0, "a", "Linear", values, values, None, None, None, None, None, None)
 
-    shop.record(claim, layers=[LayersInspected(0, 0, (one,))])
+    shop.record(claim, layers=[LayersInspected(0, 0, values, (one,))])
 
     assert found(shop, claim.job_id) == [(0, 0, None)]
 

@@ -54,9 +54,9 @@ def test_an_example_trains(path: Path) -> None:
 
 
 def shortened(document: dict[str, Any]) -> dict[str, Any]:
-    """In small batches; each training with four epochs, its cycles, or all where cycles grow or epochs are named."""
+    """In small batches, on one device; four epochs a training, its cycles, or all where they grow or are named."""
     schedule, ensemble = document["schedule"], document.get("ensemble", {})
     names_epochs = schedule["kind"] == "cosine_restarts" or "start" in ensemble
     epochs = document["epochs"] if names_epochs else schedule.get("cycles", 4)
     trainings = 1 + document.get("pruning", {}).get("rounds", 0)
-    return document | {"epochs": epochs * trainings, "batch_size": 16}
+    return document | {"epochs": epochs * trainings, "batch_size": 16, "devices": 1}

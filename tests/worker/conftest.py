@@ -82,6 +82,12 @@ def own_plant(database_url: str, tmp_path: Path) -> Iterator[Plant]:
 
 
 @pytest.fixture
+def shop(engine: Engine) -> Shop:
+    """The store on a database of a test's own, without a worker."""
+    return Shop(engine)
+
+
+@pytest.fixture
 def hasty_plant(database_url: str, tmp_path: Path) -> Iterator[Plant]:
     """The same, with a worker that may take three seconds to stop, its trainings two."""
     plant = Plant(tmp_path, database_url, grace_seconds="3")

@@ -157,9 +157,9 @@ def test_a_second_signal_ends_a_worker_at_once(own_plant: Plant, undisturbed: Un
 
     assert own_plant.worker.wait(1) != 0
     await_true(lambda: not Path(f"/proc/{child}").exists(), 5)
-    assert list((own_plant.folder / "scratch").iterdir()) == []
     with own_plant.another():
         await_status(own_plant.shop, job, Status.SUCCEEDED)
+    assert list((own_plant.folder / "scratch").iterdir()) == []
     assert_same(own_plant.shop, job, undisturbed)
 
 

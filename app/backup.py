@@ -1,0 +1,113 @@
+"""A backup of an embedded service's folder, taken while it runs, and the way back.
+
+Everything that the service has lies in its SQLite database. A backup is one file: that database as it was at one
+moment, checked.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.embedded import DATABASE, held
+from app.store import migrate
+
+
+class CannotBackUp(Exception):
+    """What stands in the way, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a backup file holds."""
+
+    path: Path
+    bytes: int
+    jobs: int
+    revision: str
+
+
+def backup(folder: Path, target: Path) -> Backup:
+    """Write the folder's database, as it is at this moment, to a file. Raises `CannotBackUp`.
+
+    Whoever writes to the database meanwhile is neither waited for nor held up. The file has its name once it is whole
+    and on the disk.
+    """
+    source = folder / DATABASE
+    if not source.is_file():
+        raise CannotBackUp(f"There is no database in {folder}; name the service's folder with --data.")
+    if target.exists():
+        raise CannotBackUp(f"{target} is there already; choose another name or remove it.")
+    with _partial(target) as partial:
+        with closing(_open(source, "rw")) as ours, closing(sqlite3.connect(partial)) as theirs:
+            # All pages in one step: a read transaction, which SQLite's write-ahead log lets writers pass.
+            ours.backup(theirs, pages=-1)
+            theirs.execute("PRAGMA journal_mode = DELETE")
+        found = examine(partial)
+        _publish(partial, target)
+    return Backup(target, found.bytes, found.jobs, found.revision)
+
+
+def restore(source: Path, folder: Path) -> Backup:
+    """Make a folder's database from a backup. Raises `CannotBackUp`, and changes nothing then.
+
+    The next `annealer up` brings it up to date; jobs that ran when the backup was taken go on from its checkpoints.
+    """
+    found = examine(source)
+    if found.revision not in migrate.revisions():
+        raise CannotBackUp(f"{source} comes from a newer version of Annealer; restore it with that version.")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = folder / DATABASE
+    with held(folder), _partial(target) as partial:
+        if target.exists():
+            raise CannotBackUp(f"There is a database in {folder} already; choose another folder, or move it away.")
+        with closing(_open(source, "ro")) as theirs, closing(sqlite3.connect(partial)) as ours:
+            theirs.backup(ours, pages=-1)
+        for leftover in (f"{DATABASE}-wal", f"{DATABASE}-shm"):
+            (folder / leftover).unlink(missing_ok=True)
+        _publish(partial, target)
+    return found
+
+
+def examine(path: Path) -> Backup:
+    """What a backup holds, with every page checked. Raises `CannotBackUp` for a file that is none or is damaged."""
+    try:
+        with closing(_open(path, "ro")) as connection:
+            problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+            if problems != ["ok"]:
+                raise CannotBackUp(f"{path} is damaged: {problems[0]}.")
+            (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            (jobs,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
+    except (sqlite3.Error, TypeError) as error:
+        raise CannotBackUp(f"{path} is no backup of Annealer ({error}).") from None
+    return Backup(path, path.stat().st_size, jobs, revision)
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)
+
+
+@contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """A file of nobody else beside `target`, gone at the end whatever happens."""
+    partial = target.with_name(f"{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    """Give a whole file its name, so that it has it after a loss of power too."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,292 @@
+"""The whole service as processes of this machine, every connection through a proxy, to be broken and healed again."""
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from sqlalchemy import delete, make_url, select
+
+from app.client import Client
+from app.store import engine as engines
+from app.store import ids
+from app.store.engine import read, write
+from app.store.models import Attempt, Blob, Event, Job
+from app.store.models import Worker as WorkerRow
+from app.store.states import Status
+from tests.faults.postgres import Postgres
+from tests.faults.proxy import Proxy
+from tests.servers import Api, Template, Valkey, Worker, await_true
+from tests.specs import document
+
+MARK = "ANNEALER_TEST_SYSTEM"
+"""In the environment of all that a system starts, so that what is left of it can be found."""
+
+SECONDS = 60.0
+LEASE_SECONDS = 2.0
+
+TINY: dict[str, Any] = document(
+    network={"kind": "convnet", "channels": [8], "batch_norm": {}, "dropout": {"drop": 0.2}},
+    augmentation=[{"kind": "random_crop", "padding": 2}],
+    schedule={"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 3},
+    optimizer={"kind": "sgd", "momentum": {"form": "averaged"}},
+    epochs=9,
+    batch_size=125,
+)
+"""Trains for a second or two, with everything in it that could differ after a restart."""
+
+ENDLESS = TINY | {"name": "endless", "epochs": 3000}
+
+
+class System:
+    """API, broker, database and workers. What a test breaks, `heal` mends for the next."""
+
+    def __init__(self, folder: Path, template: Template, postgres: Postgres | None) -> None:
+        self.folder = folder
+        self.mark = ids.new("data")
+        self.postgres = postgres
+        self.front, self.broker, self.database = Proxy(), Proxy(), Proxy()
+        self._copied = template.copy(folder)
+        self.database_url = self._copied.__enter__()
+        self.engine = engines.create(self.database_url)
+        self.valkey = Valkey(folder)
+        self.broker.target = ("127.0.0.1", make_url(self.valkey.url).port or 0)
+        self._broker_url = make_url(self.valkey.url).set(port=self.broker.port).render_as_string()
+        if postgres:
+            self.database.target = postgres.socket
+        self.workers: list[Worker] = []
+        self._unusual: set[Worker] = set()
+        self.api: Api | None = None
+        self.api_settings: dict[str, str] = {}
+        self.client = Client(f"http://127.0.0.1:{self.front.port}")
+        self.http = httpx.Client(base_url=self.client.url, timeout=20)
+
+    def __enter__(self) -> Self:
+        self.heal()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for proxy in (self.front, self.broker, self.database):
+            proxy.heal()
+        for part in (*self.workers, self.api):
+            if part:
+                with suppress(ProcessLookupError):
+                    part.signal(signal.SIGCONT)
+                part.kill()
+        self.client.close()
+        self.http.close()
+        self.valkey.stop()
+        self.engine.dispose()
+        self._copied.__exit__(None, None, None)
+        for proxy in (self.front, self.broker, self.database):
+            proxy.close()
+
+    # Parts.
+
+    @property
+    def scratch(self) -> Path:
+        """The folder that the workers' scratch folders are in."""
+        return self.folder / "scratch"
+
+    @property
+    def worker(self) -> Worker:
+        """The first worker."""
+        return self.workers[0]
+
+    @property
+    def proxied_url(self) -> str:
+        """The database as the parts reach it: SQLite has no connection that could be cut."""
+        if self.postgres is None:
+            return self.database_url
+        url = make_url(self.database_url).set(host="127.0.0.1", port=self.database.port, query={})
+        return url.render_as_string(hide_password=False)
+
+    def heal(self, workers: int = 1) -> None:
+        """Everything runs, with so many idle workers and no jobs."""
+        self.mend()
+        self._clear()
+        self.start_api()
+        usual = [worker for worker in self.workers if worker not in self._unusual][:workers]
+        for worker in self.workers:
+            if worker not in usual:
+                worker.stop()
+        self.workers = usual
+        while len(self.workers) < workers:
+            self.start_worker()
+
+    def mend(self) -> None:
+        """What others connect to runs and is reached, and no worker is stopped."""
+        for proxy in (self.front, self.broker, self.database):
+            proxy.heal()
+        if self.postgres:
+            self.postgres.start()
+        if not is_running(self.valkey.pid):
+            self.valkey.start()
+        for worker in [*self.workers]:
+            worker.signal(signal.SIGCONT)
+            if not is_running(worker.pid):
+                self.kill(worker)
+
+    def start_api(self) -> None:
+        """Start the API unless it runs."""
+        if self.api is None or not is_running(self.api.pid):
+            with self._environment():
+                self.api = Api(self.folder, self.proxied_url, self._broker_url, **self.api_settings)
+            self.front.target = ("127.0.0.1", make_url(self.api.url).port or 0)
+
+    def start_worker(
+        self, *, wrapper: Sequence[str] = (), environment: dict[str, str] | None = None, **settings: str
+    ) -> Worker:
+        """Start one more worker and wait until it takes jobs."""
+        worker = self.launch_worker(wrapper=wrapper, environment=environment, **settings)
+        worker.await_ready()
+        return worker
+
+    def launch_worker(
+        self, *, wrapper: Sequence[str] = (), environment: dict[str, str] | None = None, **settings: str
+    ) -> Worker:
+        """Start one more worker."""
+        quick = {"lease_seconds": f"{LEASE_SECONDS:g}", "beat_seconds": "0.1", "grace_seconds": "5"}
+        folder = self.folder / ids.new("work")
+        folder.mkdir()
+        where = {"scratch": str(self.scratch)} | quick | settings
+        with self._environment(environment):
+            worker = Worker(folder, self.proxied_url, self._broker_url, wrapper=wrapper, **where)
+        self.workers.append(worker)
+        if wrapper or environment or settings:
+            self._unusual.add(worker)
+        return worker
+
+    def kill(self, worker: Worker) -> None:
+        """Kill a worker, which is then no part of the system any more."""
+        worker.kill()
+        self.workers.remove(worker)
+
+    # Jobs.
+
+    def submit(self, spec: dict[str, Any] = TINY, **changes: Any) -> str:
+        """Queue a job through the API; its id."""
+        return self.client.submit(spec | changes).id
+
+    def status(self, job_id: str) -> Status:
+        """What the job is."""
+        return self.job(job_id).status
+
+    def job(self, job_id: str) -> Job:
+        """The job as the database has it."""
+        with read(self.engine) as session:
+            job = session.get_one(Job, job_id)
+            session.expunge(job)
+            return job
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Its attempts in order."""
+        with read(self.engine) as session:
+            found = session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)).all()
+            session.expunge_all()
+            return list(found)
+
+    def events(self, job_id: str) -> list[Event]:
+        """Its history."""
+        with read(self.engine) as session:
+            found = session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.number)).all()
+            session.expunge_all()
+            return list(found)
+
+    def story(self, job_id: str) -> str:
+        """Its history as an operator reads it, a sentence a line."""
+        return "\n".join(event.message for event in self.events(job_id))
+
+    def await_epoch(self, job_id: str, epoch: int) -> None:
+        """Wait until the job is in an epoch, and so has the checkpoint of the one before."""
+        await_true(lambda: self.job(job_id).epoch >= epoch, SECONDS)
+
+    def await_status(self, job_id: str, wanted: Status, seconds: float = SECONDS) -> None:
+        """Wait until the job is what it should be."""
+        await_true(lambda: self.status(job_id) is wanted, seconds)
+
+    def await_final(self, *job_ids: str, seconds: float = SECONDS) -> None:
+        """Wait until all are final."""
+        await_true(lambda: all(self.status(job_id).is_final for job_id in job_ids), seconds)
+
+    def await_child(self) -> int:
+        """Wait for the one training of the first worker; its process id."""
+        await_true(lambda: len(self.worker.children()) == 1, SECONDS)
+        return self.worker.children()[0]
+
+    def recovered(self, job_id: str, since: float) -> float:
+        """Seconds from `since` (time.time()) until the job was taken up again, once it has been."""
+
+        def after() -> list[datetime]:
+            events = self.events(job_id)
+            return [
+                event.created_at for event in events if event.kind == "resumed" and event.created_at.timestamp() > since
+            ]
+
+        await_true(lambda: bool(after()), SECONDS)
+        return after()[0].timestamp() - since
+
+    def act(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of the store in a transaction."""
+        with write(self.engine) as session:
+            return function(session, *arguments)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold SQLite's write lock."""
+        connection = sqlite3.connect(make_url(self.database_url).database or "", isolation_level=None, timeout=10)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+            connection.close()
+
+    def processes(self) -> set[int]:
+        """All that has been started for this system and lives, with its children."""
+        mark = f"{MARK}={self.mark}".encode()
+        found = set()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    if mark in (entry / "environ").read_bytes().split(b"\0"):
+                        found.add(int(entry.name))
+        return found
+
+    def _clear(self) -> None:
+        with write(self.engine) as session:
+            for table in (Job, Blob, WorkerRow):
+                session.execute(delete(table))
+
+    @contextmanager
+    def _environment(self, more: dict[str, str] | None = None) -> Iterator[None]:
+        before = os.environ.copy()
+        os.environ.update({MARK: self.mark, **(more or {})})
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def parents(pid: int) -> Iterator[int]:
+    """The process, its parent and so on."""
+    while pid > 1:
+        yield pid
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            return
