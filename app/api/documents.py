@@ -118,7 +118,7 @@ TOO_MANY = {
 }
 
 
-KEYLESS = {
+KEYLESS: dict[int | str, dict[str, Any]] = {
     **{
         str(status): {
             **refusal,
