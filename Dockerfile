@@ -43,7 +43,7 @@ RUN --mount=type=bind,from=code,source=/dist,target=/dist \
     pip --python /opt/annealer/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
 USER annealer
 EXPOSE 8400
-CMD ["uvicorn", "--factory", "app.main:create", "--host=0.0.0.0", "--port=8400", "--timeout-graceful-shutdown=5"]
+CMD ["python", "-m", "app", "--host=0.0.0.0"]
 
 FROM base AS worker
 COPY --from=libraries-with-torch /opt/annealer /opt/annealer

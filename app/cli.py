@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app import __version__, operations
+from app import __version__, keys, operations
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
 
     from app.api.schemas import JobView
     from app.client import Client, ProblemError
@@ -34,6 +33,7 @@ was cancelled, 5 the server cannot be reached, 6 the server refused."""
 
 cli = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 cli.add_typer(operations.commands)
+cli.add_typer(keys.commands, name="keys")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False)]
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec, YAML or JSON.", show_default=False)]
@@ -53,7 +53,8 @@ def up(
     """Run the whole service here: API, broker and worker, until Ctrl-C."""
     from app.embedded import System
 
-    system = System(data, port, slots, threads, say=typer.echo)
+    # Only this machine reaches it, and so keys are asked for only where somebody wants it.
+    system = System(data, port, slots, threads, keys=os.environ.get("ANNEALER_KEYS", "off"), say=typer.echo)
     with system:
         program = _program()
         typer.echo(f"Annealer is ready at {system.url} (documentation: {system.url}/docs).")
@@ -115,7 +116,7 @@ def validate(spec: SpecFile, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(plan)
         return
-    console = _console()
+    console = screen.console()
     resolved = json.dumps(plan.spec, indent=2, ensure_ascii=False)
     console.print(resolved, highlight=console.is_terminal, markup=False, soft_wrap=True)
     console.print(screen.layer_table(plan.layers))
@@ -130,7 +131,9 @@ def submit(
     spec: SpecFile,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show the job until it ends.")] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same key submits once.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Whose job it is; owners take turns.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Whose job it is, where no keys are asked for; owners take turns.")
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -543,15 +546,9 @@ def _show(as_json: bool, items: "Iterable[BaseModel]", table: Any) -> None:
 
 
 def _print(renderable: Any) -> None:
-    _console().print(renderable)
+    from app import screen
 
-
-def _console() -> "Console":
-    """A pipe has no width: nothing is cut for it."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    screen.console().print(renderable)
 
 
 def _tell(job: "JobView", state: str, as_json: bool) -> None:

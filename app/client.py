@@ -13,7 +13,9 @@ Errors:
         ├── Invalid   422: something in the request is wrong, `problem.errors` says where
         ├── NotFound  404
         ├── Refused   409: not in this state, `problem.allowed` says what is
-        └── TooMany   429: `retry_after` says how many seconds to wait
+        ├── TooMany   429: `retry_after` says how many seconds to wait
+        ├── KeyNeeded 401: no key was sent, or one that opens nothing
+        └── Forbidden 403: the key does not allow this
 """
 
 import json
@@ -29,6 +31,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from app import keytext
 from app.api.schemas import (
     DatasetList,
     DatasetView,
@@ -96,17 +99,36 @@ class TooMany(ProblemError):
     """Too many requests, or too many jobs that wait."""
 
 
-KINDS: Mapping[int, type[ProblemError]] = {404: NotFound, 409: Refused, 422: Invalid, 429: TooMany}
+class KeyNeeded(ProblemError):
+    """No key was sent, or one that opens nothing."""
+
+
+class Forbidden(ProblemError):
+    """The key does not allow this."""
+
+
+KINDS: Mapping[int, type[ProblemError]] = {
+    401: KeyNeeded,
+    403: Forbidden,
+    404: NotFound,
+    409: Refused,
+    422: Invalid,
+    429: TooMany,
+}
 PASSING = {429, 503}
 """What is worth another try."""
 
 
 class Client:
-    """Calls one server, by default the one at `ANNEALER_URL` or on this machine."""
+    """Calls one server, by default the one at `ANNEALER_URL` or on this machine, with `key` or `ANNEALER_KEY`.
 
-    def __init__(self, url: str | None = None, *, timeout: float = 10.0) -> None:
+    Raises `ClientError` for a key that is none. It goes to this server alone, in a header, and is shown nowhere.
+    """
+
+    def __init__(self, url: str | None = None, *, key: str | None = None, timeout: float = 10.0) -> None:
         self.url = (url or os.environ.get("ANNEALER_URL") or DEFAULT_URL).rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, follow_redirects=True)
+        headers = _authorization(key or os.environ.get("ANNEALER_KEY"))
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, follow_redirects=True)
         self._timeout = timeout
 
     def __enter__(self) -> Self:
@@ -128,8 +150,9 @@ class Client:
     def submit(
         self, spec: Mapping[str, Any], *, idempotency_key: str | None = None, owner: str | None = None
     ) -> JobView:
-        """Queue a job; owners take turns. Raises `Invalid`, or `TooMany` while the queue is full.
+        """Queue a job. Raises `Invalid`, or `TooMany` while the queue is full.
 
+        Owners take turns; `owner` is for servers that ask for no keys, else the job is the key's owner's.
         Sent again when no answer comes: with its key, which is made here when none is given, a submit is done once.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
@@ -331,6 +354,14 @@ class Client:
             return self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise Unreachable(self.url, type(error).__name__) from error
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    if not key:
+        return {}
+    if keytext.prefix(key.strip()) is None:
+        raise ClientError("The key is none: it is ann_, 8 letters or digits, _ and 32 more. Look at ANNEALER_KEY.")
+    return {"Authorization": f"Bearer {key.strip()}"}
 
 
 def _refusal(answer: httpx.Response) -> ProblemError:

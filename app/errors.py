@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
@@ -51,6 +52,19 @@ def bad_header(name: str, detail: str) -> Problem:
     """A header that cannot be understood."""
     place = {"header": name, "code": "invalid", "detail": detail}
     return Problem(422, "request-invalid", f"The header {name} is not valid.", errors=[place])
+
+
+def bad_body(error: ValidationError, detail: str) -> Problem:
+    """A body that does not fit its schema, with a pointer to each place."""
+    places = [
+        {
+            "pointer": "".join(f"/{part}" for part in mistake["loc"]),
+            "code": mistake["type"],
+            "detail": f"{mistake['msg']}.",
+        }
+        for mistake in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return Problem(422, "request-invalid", detail, errors=places)
 
 
 def install(app: FastAPI) -> None:

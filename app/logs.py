@@ -5,10 +5,12 @@ An entry carries the ids of what it is about: `request_id` in the API, `worker`,
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+from app.keytext import redact
 from app.settings import LogSettings
 
 _everywhere: dict[str, str] = {}
@@ -31,6 +33,11 @@ SHARED: list[Processor] = [
 ]
 
 
+def _redact(_logger: object, _method: str, line: Any) -> str:
+    """The finished line without the secrets of keys, wherever in it somebody has put one."""
+    return redact(str(line))
+
+
 def configure() -> None:
     """Send the program's own log entries and those of the libraries to stderr."""
     settings = LogSettings()
@@ -49,6 +56,7 @@ def configure() -> None:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *([] if as_text else [structlog.processors.format_exc_info]),
             renderer,
+            _redact,
         ],
     )
     handler = logging.StreamHandler()

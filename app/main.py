@@ -1,4 +1,4 @@
-"""The API server: `uvicorn --factory app.main:create`."""
+"""The API server as an ASGI app; `python -m app` serves it."""
 
 import asyncio
 import signal
@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
 from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app import __version__, errors, logs, telemetry
+from app.access import Authenticate, check_keys
 from app.api import (
     datasets,
     documents,
@@ -19,6 +21,7 @@ from app.api import (
     events,
     health,
     jobs,
+    keys,
     layers,
     metrics,
     prometheus,
@@ -62,6 +65,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         ensembles,
         datasets,
         workers,
+        keys,
         health,
         prometheus,
     ):
@@ -70,6 +74,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Gate, engine=app.state.engine)
     if settings.requests_per_minute:
         app.add_middleware(Throttle, per_minute=settings.requests_per_minute)
+    app.add_middleware(Authenticate, settings=settings, engine=app.state.engine)
     app.add_middleware(Trace)
     errors.install(app)
     documents.install(app, __version__)
@@ -78,6 +83,7 @@ def create(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await run_in_threadpool(check_keys, app.state.settings, app.state.engine)
     with _told_of_the_end(app.state.watcher):
         yield
     await app.state.watcher.close()

@@ -16,6 +16,7 @@ from app.api.schemas import (
     EpochView,
     EventView,
     JobView,
+    KeyView,
     LayerStatisticsView,
     LayerView,
     PlanView,
@@ -45,6 +46,12 @@ WIDTH_OF_FIGURES = 100
 BLOCKS = " ▁▂▃▄▅▆▇█"
 COLUMNS = 72
 """Of a learning-rate curve."""
+
+
+def console() -> Console:
+    """Where answers are shown. A pipe has no width: nothing is cut for it."""
+    found = Console()
+    return found if found.is_terminal else Console(width=200)
 
 
 def follow(console: Console, client: Client, job_id: str) -> JobView:
@@ -199,6 +206,19 @@ def worker_table(workers: Iterable[WorkerView]) -> Table:
         offer = one.offers["auto"]
         figures = (one.device, str(offer.devices), ", ".join(offer.precisions), str(one.slots))
         table.add_row(one.id, one.host, str(one.pid), *figures, one.version, seen)
+    return table
+
+
+def key_table(keys: Iterable[KeyView]) -> Table:
+    """Keys, a line each."""
+    table = _table("id", "name", "owner", "scope", "begins with", "made", "last used", "opens")
+    for one in keys:
+        if one.revoked_at:
+            opens = f"nothing since {_moment(one.revoked_at)}"
+        else:
+            opens = f"until {_moment(one.expires_at)}" if one.expires_at else "for ever"
+        moments = (_moment(one.created_at), _moment(one.last_used_at))
+        table.add_row(one.id, Text(one.name), one.owner, one.scope, f"ann_{one.prefix}", *moments, opens)
     return table
 
 

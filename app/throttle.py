@@ -1,4 +1,4 @@
-"""How many requests one address may make in a minute.
+"""How many requests may be made with one key in a minute, or from one address by those who have none.
 
 Each API process counts for itself, in memory: nothing is lost with it but the counts. A request that is held
 (`Prefer: wait`, server-sent events) counts once.
@@ -14,6 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access import Caller
 from app.errors import Problem, respond
 
 
@@ -29,21 +30,29 @@ class Throttle:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self._app(scope, receive, send)
             return
-        address = scope["client"][0] if scope["client"] else ""
-        is_allowed = self._limiter.hit(self._limit, address)
-        left = self._limiter.get_window_stats(self._limit, address)
+        kind, who = _counted(scope)
+        is_allowed = self._limiter.hit(self._limit, kind, who)
+        left = self._limiter.get_window_stats(self._limit, kind, who)
         wait = max(1, ceil(left.reset_time - time()))
 
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["RateLimit-Policy"] = f'"address";q={self._limit.amount};w=60'
-                headers["RateLimit"] = f'"address";r={left.remaining};t={wait}'
+                headers["RateLimit-Policy"] = f'"{kind}";q={self._limit.amount};w=60'
+                headers["RateLimit"] = f'"{kind}";r={left.remaining};t={wait}'
             await send(message)
 
         if is_allowed:
             await self._app(scope, receive, tell)
             return
-        detail = f"An address may make {self._limit.amount} requests in a minute; try again in {wait} s."
+        detail = f"Each {kind} may make {self._limit.amount} requests in a minute; try again in {wait} s."
         problem = Problem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})
         await respond(Request(scope), problem)(scope, receive, tell)
+
+
+def _counted(scope: Scope) -> tuple[str, str]:
+    """What kind of name a request is counted by, and the name. A key that opens nothing counts for its address."""
+    caller = scope["caller"]
+    if isinstance(caller, Caller) and caller.key_id:
+        return "key", caller.key_id
+    return "address", scope["client"][0] if scope["client"] else ""

@@ -37,11 +37,13 @@ spec='{
 # One thread: threads that wait for each other crawl on a busy machine.
 unset POSTGRES_PASSWORD REDIS_PASSWORD "${!ANNEALER_@}"
 secret() { python3 -c 'import secrets; print(secrets.token_hex(24))'; }
+key=$(python3 -c 'import secrets; print("ann", secrets.token_hex(4), secrets.token_hex(16), sep="_")')
 scratch=$(mktemp -d)
 settings=$scratch/env
 {
-  sed -e "s/^POSTGRES_PASSWORD=$/&$(secret)/" -e "s/^REDIS_PASSWORD=$/&$(secret)/" .env.example
-  printf '%s\n' "ANNEALER_PORT=$port" "ANNEALER_TAG=$project" ANNEALER_WORKER_THREADS=1
+  sed -e "s/^POSTGRES_PASSWORD=$/&$(secret)/" -e "s/^REDIS_PASSWORD=$/&$(secret)/" .env.example |
+    grep -v '^ANNEALER_FIRST_KEY=$'
+  printf '%s\n' "ANNEALER_FIRST_KEY=$key" "ANNEALER_PORT=$port" "ANNEALER_TAG=$project" ANNEALER_WORKER_THREADS=1
   grep -s '^PIP_' .env || true
 } >"$settings"
 
@@ -84,7 +86,13 @@ answer = json.loads(sys.stdin.read() or sys.exit(1))
 print(eval(sys.argv[1]))' "$1"
 }
 
-get() { curl --silent --show-error --fail --max-time 30 "$url$1"; }
+# with_key ARGUMENT…: curl with the key, which stays out of the process list.
+with_key() { curl --silent --show-error --config <(printf 'header = "Authorization: Bearer %s"\n' "$key") "$@"; }
+
+get() { with_key --fail --max-time 30 "$url$1"; }
+
+# status_of ADDRESS: what is answered without a key.
+status_of() { curl --silent --output /dev/null --write-out '%{http_code}' --max-time 30 "$1"; }
 
 # ask PATH EXPRESSION
 ask() { get "$1" | json "$2"; }
@@ -99,7 +107,7 @@ until_true() {
 }
 
 submit() {
-  curl --silent --show-error --fail --header 'Content-Type: application/json' --data "$spec" "$url/v1/jobs" |
+  with_key --fail --header 'Content-Type: application/json' --data "$spec" "$url/v1/jobs" |
     json 'answer["id"]'
 }
 
@@ -188,6 +196,15 @@ began=$(now)
 quietly compose build
 step "built in $(since "$began") s, cache included: api $(size_of annealer-api), worker $(size_of annealer-worker)"
 
+step "starting for the first time without a first key, which must fail"
+grep -v '^ANNEALER_FIRST_KEY=' "$settings" >"$scratch/keyless"
+(
+  settings=$scratch/keyless
+  ! compose up --wait --wait-timeout 300 >"$scratch/output" 2>&1 || fail "it starts without a key"
+  compose logs migrate >"$scratch/logs" 2>&1
+  grep -q 'ANNEALER_FIRST_KEY is not set' "$scratch/logs" || fail "why is not said: $(cat "$scratch/logs")"
+)
+
 step "starting everything, with two workers, at $url"
 began=$(now)
 quietly compose up --build --wait --wait-timeout 300 --scale worker=2
@@ -196,6 +213,8 @@ all_healthy 5
 until_true 30 /v1/workers 'sum(one["alive"] for one in answer["items"]) == 2'
 
 step "looking at what runs"
+[ "$(status_of "$url/v1/jobs"), $(status_of "$url/readyz")" = "401, 200" ] || fail "it asks for no key"
+grep -v '^ANNEALER_FIRST_KEY=' "$settings" >"$scratch/later" && mv "$scratch/later" "$settings"
 for service in api worker; do
   [ "$(user_of "$service")" = 10001 ] || fail "$service runs as user $(user_of "$service")"
 done
@@ -258,5 +277,8 @@ succeeds "$drained" 2
 found=$(weights "$drained")
 [ "$found" = "$expected" ] || fail "the weights differ: $found instead of $expected"
 step "the interrupted job went on by itself, in $(took "$drained") s altogether; the same weights to the bit"
+
+compose logs --no-color >"$scratch/logs"
+! grep -q "${key##*_}" "$scratch/logs" || fail "the key is in a log"
 
 step "everything held; removing it"

@@ -167,6 +167,7 @@ class Api(Process):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         environment = {"ANNEALER_DATABASE_URL": database_url, "ANNEALER_BROKER_URL": broker_url}
+        settings = {"keys": "off", **settings}
         environment |= {f"ANNEALER_{name.upper()}": value for name, value in settings.items()}
         command = [sys.executable, "-m", "uvicorn", "--factory", "app.main:create", f"--port={port}"]
         super().__init__([*command, "--timeout-graceful-shutdown=1"], folder / "api.log", environment)

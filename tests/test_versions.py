@@ -99,5 +99,5 @@ def test_in_compose_the_migrations_run_before_api_and_worker() -> None:
 
     for name in ("api", "worker"):
         assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
-    assert services["migrate"]["command"] == ["annealer", "migrate"]
+    assert services["migrate"]["command"] == ["sh", "-c", "annealer migrate && annealer keys first"]
     assert services["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}

@@ -1,21 +1,34 @@
 """What endpoints take from their request."""
 
+from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Request, params
+from fastapi import Depends, Header, Path, Request, Security, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer, SecurityScopes
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
+from app.access import Caller, missing_scope
 from app.errors import Problem, bad_header
 from app.notify import Watcher
 from app.queue import Bell
 from app.settings import Settings
+from app.store import ensembles, jobs, snapshots
 from app.store.engine import read
-from app.store.jobs import DEFAULT_OWNER, get
+from app.store.errors import NotFound
+from app.store.jobs import DEFAULT_OWNER
+from app.store.scopes import Scope
 
 LONGEST_WAIT = 60
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+BEARER = HTTPBearer(
+    scheme_name="key",
+    bearerFormat="ann_…",
+    description="A key that `annealer keys create` has made. None is asked for where the API serves its machine alone.",
+    auto_error=False,
+)
 
 Id = Annotated[str, Path(max_length=100, pattern=NAME)]
 """What every id and name in an address looks like."""
@@ -41,12 +54,44 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _caller(request: Request, needed: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Caller:
+    caller = _named(request)
+    for scope in map(Scope, needed.scopes):
+        if not caller.scope.covers(scope):
+            raise missing_scope(scope)
+    return caller
+
+
+def _named(request: Request) -> Caller:
+    caller: Caller | Exception = request.scope["caller"]
+    if isinstance(caller, Exception):
+        raise caller
+    return caller
+
+
+Reader = Annotated[Caller, Security(_caller, scopes=[Scope.READ])]
+Submitter = Annotated[Caller, Security(_caller, scopes=[Scope.SUBMIT])]
+Admin = Annotated[Caller, Security(_caller, scopes=[Scope.ADMIN])]
+"""Who asks, as an endpoint's first parameter: it decides what kind of key is asked for, before anything is read."""
+
+
 def _owner(
+    request: Request,
     annealer_owner: Annotated[
-        str, Header(max_length=100, pattern=NAME, description="Whose job it is: owners take turns.")
-    ] = DEFAULT_OWNER,
+        str | None,
+        Header(
+            max_length=100,
+            pattern=NAME,
+            description="Whose job it is where no keys are asked for: owners take turns. Else it is the key's.",
+        ),
+    ] = None,
 ) -> str:
-    return annealer_owner
+    caller = _named(request)
+    if caller.owner is None:
+        return annealer_owner or DEFAULT_OWNER
+    if annealer_owner not in (None, caller.owner):
+        raise bad_header("Annealer-Owner", f"What this key submits is {caller.owner}'s; leave the header out.")
+    return caller.owner
 
 
 EngineOf = Annotated[Engine, Depends(_engine)]
@@ -56,10 +101,41 @@ SettingsOf = Annotated[Settings, Depends(_settings)]
 OwnerOf = Annotated[str, Depends(_owner)]
 
 
+def _own_job(request: Request, job_id: Id, engine: EngineOf) -> str:
+    return _own(request, "job", job_id, engine, jobs.owner)
+
+
+def _own_snapshot(request: Request, snapshot_id: Id, engine: EngineOf) -> str:
+    return _own(request, "snapshot", snapshot_id, engine, snapshots.owner)
+
+
+def _own_ensemble(request: Request, ensemble_id: Id, engine: EngineOf) -> str:
+    return _own(request, "ensemble", ensemble_id, engine, ensembles.owner)
+
+
+def _own(request: Request, kind: str, id: str, engine: Engine, owner: Callable[[Session, str], str]) -> str:
+    """The id of an object that the caller may see. Owners never change, and so it stays true."""
+    caller = _named(request)
+    if caller.sees is not None:
+        with read(engine) as session:
+            if owner(session, id) != caller.sees:
+                raise NotFound(kind, id)
+    return id
+
+
+JobId = Annotated[str, Depends(_own_job)]
+SnapshotId = Annotated[str, Depends(_own_snapshot)]
+EnsembleId = Annotated[str, Depends(_own_ensemble)]
+"""Ids of objects of the caller's own: those of others are not found, as if there were none."""
+
+
 def refuse_unknown_parameters(request: Request) -> None:
-    """A misspelt query parameter would otherwise be a filter that filters nothing."""
+    """A misspelt query parameter would otherwise be a filter that filters nothing.
+
+    Who may not come in is told that first, by the endpoint.
+    """
     route = request.scope["route"]
-    if not request.query_params or not isinstance(route, APIRoute):
+    if not request.query_params or not isinstance(route, APIRoute) or isinstance(request.scope["caller"], Exception):
         return
     fields = get_flat_params(route.dependant)
     known = {field.alias for field in fields if isinstance(field.field_info, params.Query)}
@@ -144,4 +220,4 @@ def matches(header: str | None, etag: str) -> bool:
 def require_job(engine: Engine, job_id: str) -> None:
     """Raise `NotFound` unless there is such a job."""
     with read(engine) as session:
-        get(session, job_id)
+        jobs.get(session, job_id)

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.schemas import ProblemView, RetryRequest
+from app.api.schemas import KeyRequest, ProblemView, RetryRequest
 from app.errors import CONTENT_TYPE
 from trainer.spec import TrainingSpec
 
@@ -56,6 +56,20 @@ RETRY_BODY: dict[str, Any] = {
     }
 }
 
+KEY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="KeyRequest")},
+                "examples": {
+                    "a month": {"value": {"name": "laptop", "owner": "team-a", "scope": "submit", "expires_days": 30}}
+                },
+            }
+        },
+    }
+}
+
 ETAG = {"ETag": {"description": "The job's version.", "schema": {"type": "string"}}}
 
 SUBMITTED: dict[int | str, dict[str, Any]] = {
@@ -80,6 +94,7 @@ TITLE = "Annealer"
 DESCRIPTION = """Trains image classifiers and scores them as ensembles.
 
 Submit a spec, poll the job with `If-None-Match` and `Prefer: wait=30`, read its metrics, download its snapshots.
+Where keys are asked for, send one with each request: `Authorization: Bearer ann_…`. What is another's is not found.
 Errors are problem details (RFC 9457) with JSON Pointers to what is wrong."""
 
 
@@ -103,6 +118,18 @@ TOO_MANY = {
 }
 
 
+KEYLESS: dict[int | str, dict[str, Any]] = {
+    **{
+        str(status): {
+            **refusal,
+            "headers": {"WWW-Authenticate": {"description": "What to send (RFC 6750).", "schema": {"type": "string"}}},
+        }
+        for status, refusal in problems(401).items()
+    },
+    **{str(status): refusal for status, refusal in problems(403).items()},
+}
+
+
 def install(app: FastAPI, version: str) -> None:
     """Let `app` describe itself, the spec and the problem document included."""
 
@@ -110,14 +137,14 @@ def install(app: FastAPI, version: str) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=TITLE, version=version, description=DESCRIPTION, routes=app.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (TrainingSpec, RetryRequest, ProblemView):
+            for model in (TrainingSpec, RetryRequest, KeyRequest, ProblemView):
                 schema = model.model_json_schema(ref_template=REF)
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema
             for path, methods in document["paths"].items():
                 if path.startswith("/v1/"):
                     for operation in methods.values():
-                        operation["responses"] |= TOO_MANY
+                        operation["responses"] |= KEYLESS | TOO_MANY
             # Our own 422 is a problem document; the framework's is never sent.
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.api import documents
-from app.api.deps import EngineOf, Id
+from app.api.deps import EngineOf, EnsembleId, JobId, Reader
 from app.api.schemas import EnsembleView
 from app.api.views import ensemble_view
 from app.errors import Problem
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1", tags=["ensembles"])
 
 
 @router.get("/jobs/{job_id}/ensemble", summary="The ensemble of a job", responses=documents.problems(404, 422, 503))
-def of_job(job_id: Id, engine: EngineOf) -> EnsembleView:
+def of_job(caller: Reader, job_id: JobId, engine: EngineOf) -> EnsembleView:
     """There once the job has scored it, if its spec asks for one."""
     with read(engine) as session:
         job = jobs.get(session, job_id)
@@ -27,7 +27,7 @@ def of_job(job_id: Id, engine: EngineOf) -> EnsembleView:
 
 
 @router.get("/ensembles/{ensemble_id}", summary="An ensemble", responses=documents.problems(404, 422, 503))
-def show(ensemble_id: Id, engine: EngineOf) -> EnsembleView:
+def show(caller: Reader, ensemble_id: EnsembleId, engine: EngineOf) -> EnsembleView:
     """Its members, each with its share and its scores when it stands alone."""
     with read(engine) as session:
         return ensemble_view(session, ensembles.get(session, ensemble_id))

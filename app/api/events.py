@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import Engine
 
 from app.api import documents
-from app.api.deps import EngineOf, Id, WatcherOf, require_job, resume_after
+from app.api.deps import EngineOf, JobId, Reader, WatcherOf, require_job, resume_after
 from app.api.schemas import EventList, EventView
 from app.api.views import event_view
 from app.notify import Watcher
@@ -36,7 +36,8 @@ BATCH = 500
 )
 async def index(
     request: Request,
-    job_id: Id,
+    caller: Reader,
+    job_id: JobId,
     engine: EngineOf,
     watcher: WatcherOf,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only events with a greater number.")] = 0,

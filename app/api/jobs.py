@@ -18,18 +18,20 @@ from app.api import documents
 from app.api.deps import (
     BellOf,
     EngineOf,
-    Id,
+    JobId,
     JsonBody,
     OptionalJsonBody,
     OwnerOf,
+    Reader,
     SettingsOf,
+    Submitter,
     WatcherOf,
     matches,
     wait_seconds,
 )
 from app.api.schemas import JobList, JobView, PlanView, RetryRequest
 from app.api.views import job_view, job_views, plan_view
-from app.errors import Problem, bad_header
+from app.errors import Problem, bad_body, bad_header
 from app.settings import Settings
 from app.store import datasets, jobs, wishes, workers
 from app.store.engine import read
@@ -56,6 +58,7 @@ KEY = re.compile(r"[\x21-\x7e]{1,200}")
     openapi_extra=documents.SPEC_BODY,
 )
 def submit(
+    caller: Submitter,
     body: JsonBody,
     engine: EngineOf,
     bell: BellOf,
@@ -69,7 +72,7 @@ def submit(
 ) -> JobView:
     """Check the spec and queue it. Once this is answered, the job will reach a final state."""
     spec = parse(body)
-    idempotency = _idempotency(idempotency_key, body)
+    idempotency = _idempotency(owner, idempotency_key, body)
 
     def store(session: Session) -> tuple[JobView, bool]:
         # What the workers have may have changed since: the same request still stands for its job.
@@ -96,7 +99,7 @@ def submit(
     responses=documents.problems(413, 415, 422, 503),
     openapi_extra=documents.SPEC_BODY,
 )
-def validate(body: JsonBody, engine: EngineOf) -> PlanView:
+def validate(caller: Submitter, body: JsonBody, engine: EngineOf) -> PlanView:
     """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored.
 
     What none of the live workers has, a precision or as many devices, is refused; while none of the spec's `device`
@@ -110,6 +113,7 @@ def validate(body: JsonBody, engine: EngineOf) -> PlanView:
 
 @router.get("/jobs", summary="List jobs", responses=documents.problems(422, 503))
 def index(
+    caller: Reader,
     request: Request,
     engine: EngineOf,
     response: Response,
@@ -123,8 +127,10 @@ def index(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
 ) -> JobList:
-    """A page of jobs. Take `next_cursor` to the next; the `Link` header has its address."""
-    filters = JobFilter(tuple(sorted(set(status))), _text("name", name), _labels(label), _text("dataset", dataset))
+    """A page of the jobs that the key sees. Take `next_cursor` to the next; the `Link` header has its address."""
+    filters = JobFilter(
+        tuple(sorted(set(status))), _text("name", name), _labels(label), _text("dataset", dataset), caller.sees
+    )
     with read(engine) as session:
         found, following = jobs.page(session, filters, sort, cursor, limit)
         views = job_views(session, found)
@@ -141,8 +147,9 @@ def index(
     responses=documents.problems(404, 422, 503) | documents.NOT_MODIFIED,
 )
 async def show(
+    caller: Reader,
     request: Request,
-    job_id: Id,
+    job_id: JobId,
     engine: EngineOf,
     watcher: WatcherOf,
     if_none_match: Annotated[
@@ -169,21 +176,23 @@ async def show(
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=documents.problems(404, 409, 422, 503))
-def cancel(job_id: Id, engine: EngineOf, response: Response) -> JobView:
+def cancel(caller: Submitter, job_id: JobId, engine: EngineOf, response: Response) -> JobView:
     """At once while it is queued or paused, within two seconds while it runs. Cancelling twice is fine."""
-    return _wish(engine, response, lambda session: wishes.cancel(session, job_id))
+    return _wish(engine, response, lambda session: wishes.cancel(session, job_id, caller.name))
 
 
 @router.post("/jobs/{job_id}:pause", summary="Pause a job", responses=documents.problems(404, 409, 422, 503))
-def pause(job_id: Id, engine: EngineOf, response: Response) -> JobView:
+def pause(caller: Submitter, job_id: JobId, engine: EngineOf, response: Response) -> JobView:
     """At once while it is queued; a running one makes a checkpoint and frees its device. Pausing twice is fine."""
-    return _wish(engine, response, lambda session: wishes.pause(session, job_id))
+    return _wish(engine, response, lambda session: wishes.pause(session, job_id, caller.name))
 
 
 @router.post("/jobs/{job_id}:resume", summary="Resume a paused job", responses=documents.problems(404, 409, 422, 503))
-def resume(job_id: Id, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response) -> JobView:
+def resume(
+    caller: Submitter, job_id: JobId, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response
+) -> JobView:
     """Queue it again; it goes on to the bit from where it was. Resuming twice is fine."""
-    view = _wish(engine, response, lambda session: wishes.resume(session, job_id))
+    view = _wish(engine, response, lambda session: wishes.resume(session, job_id, caller.name))
     tasks.add_task(bell.ring, view.spec["device"])
     return view
 
@@ -195,14 +204,20 @@ def resume(job_id: Id, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, r
     openapi_extra=documents.RETRY_BODY,
 )
 def retry(
-    job_id: Id, body: OptionalJsonBody, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response
+    caller: Submitter,
+    job_id: JobId,
+    body: OptionalJsonBody,
+    engine: EngineOf,
+    bell: BellOf,
+    tasks: BackgroundTasks,
+    response: Response,
 ) -> JobView:
     """Queue it again, from its last checkpoint or from the start. Its attempts and running time count anew.
 
     Asked again before the job has ended, it changes nothing.
     """
     start = _retry_request(body).from_
-    view = _wish(engine, response, lambda session: wishes.retry(session, job_id, start))
+    view = _wish(engine, response, lambda session: wishes.retry(session, job_id, start, caller.name))
     tasks.add_task(bell.ring, view.spec["device"])
     return view
 
@@ -213,7 +228,7 @@ def retry(
     summary="Delete a finished job",
     responses=documents.problems(404, 409, 422, 503),
 )
-def delete(job_id: Id, engine: EngineOf) -> None:
+def delete(caller: Submitter, job_id: JobId, engine: EngineOf) -> None:
     """Its metrics, events and snapshots go with it; weights that another job has too stay."""
     transact(engine, lambda session: jobs.delete(session, job_id))
 
@@ -228,16 +243,7 @@ def _retry_request(body: bytes) -> RetryRequest:
     try:
         return RetryRequest.model_validate_json(body or b"{}")
     except ValidationError as error:
-        places = [
-            {
-                "pointer": "".join(f"/{part}" for part in mistake["loc"]),
-                "code": mistake["type"],
-                "detail": f"{mistake['msg']}.",
-            }
-            for mistake in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        detail = 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.'
-        raise Problem(422, "request-invalid", detail, errors=places) from None
+        raise bad_body(error, 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.') from None
 
 
 def _show(engine: Engine, job_id: str) -> JobView:
@@ -273,12 +279,12 @@ def _submit(
     )
 
 
-def _idempotency(key: str | None, body: bytes) -> Idempotency | None:
+def _idempotency(owner: str, key: str | None, body: bytes) -> Idempotency | None:
     if key is None:
         return None
     if not KEY.fullmatch(key):
         raise bad_header("Idempotency-Key", "Give 1 to 200 printable ASCII characters without spaces.")
-    return Idempotency(key, sha256(body).hexdigest())
+    return Idempotency(key, sha256(body).hexdigest(), owner)
 
 
 def _labels(given: list[str]) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.api import documents
-from app.api.deps import EngineOf, Id
+from app.api.deps import EngineOf, JobId, Reader
 from app.api.schemas import LayerStatisticsList
 from app.api.views import layer_statistics_view
 from app.store import jobs, layers
@@ -17,7 +17,8 @@ router = APIRouter(prefix="/v1", tags=["metrics"])
 
 @router.get("/jobs/{job_id}/layers", summary="Statistics of each layer", responses=documents.problems(404, 422, 503))
 def show(
-    job_id: Id,
+    caller: Reader,
+    job_id: JobId,
     engine: EngineOf,
     epoch: Annotated[
         int | None, Query(ge=0, le=2**31 - 1, description="Only after this epoch; 0 for initialisation.")

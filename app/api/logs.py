@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from sqlalchemy import Engine
 
 from app.api import documents
-from app.api.deps import EngineOf, Id, WatcherOf, resume_after, wait_seconds
+from app.api.deps import EngineOf, JobId, Reader, WatcherOf, resume_after, wait_seconds
 from app.api.events import KEEP_ALIVE_SECONDS, STREAM
 from app.api.schemas import LogChunkView, LogView
 from app.errors import Problem
@@ -42,8 +42,9 @@ LARGEST_OFFSET = 2**53
     },
 )
 async def show(
+    caller: Reader,
     request: Request,
-    job_id: Id,
+    job_id: JobId,
     engine: EngineOf,
     watcher: WatcherOf,
     tail: Annotated[int | None, Query(ge=1, le=100_000, description="Begin with the last N lines.")] = None,

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from app.api import documents
-from app.api.deps import EngineOf, Id
+from app.api.deps import EngineOf, JobId, Reader
 from app.api.schemas import EpochView, MetricsView, SeriesView
 from app.api.views import epoch_view
 from app.errors import Problem
@@ -32,7 +32,8 @@ CSV = "text/csv"
     },
 )
 def show(
-    job_id: Id,
+    caller: Reader,
+    job_id: JobId,
     engine: EngineOf,
     series: Annotated[
         list[str],

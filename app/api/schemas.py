@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.store.scopes import Scope
 from app.store.states import Action, FailureClass, Phase, Status, Wanted
 from app.store.wishes import From
 from trainer.events import EnsembleKind
@@ -17,6 +18,8 @@ class View(BaseModel):
 
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
+KeyName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", description="For people.")]
+OwnerName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Who has it.")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -389,6 +392,45 @@ class PlanView(View):
     warmup_epochs: float = Field(description="Length of the warm-up that each training begins with; 0 without.")
     snapshot_epochs: list[int] = Field(description="A snapshot is taken at the end of each. Counted through.")
     warnings: list[WarningView]
+
+
+class KeyView(View):
+    """Who may come in, as whom. The key itself is not to be had again."""
+
+    id: str
+    name: str
+    owner: str = Field(description="Whose jobs are submitted and seen with it; a key of scope admin sees all.")
+    scope: Scope
+    prefix: str = Field(description="Its text begins with `ann_`, this and `_`.")
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+
+class NewKeyView(KeyView):
+    """A new key with its text, which is shown this once."""
+
+    key: str = Field(description="Send it as `Authorization: Bearer ann_…`.")
+
+
+class KeyList(View):
+    """Keys, those that open nothing any more included."""
+
+    items: list[KeyView]
+
+
+class KeyRequest(View):
+    """The key to make."""
+
+    name: KeyName
+    owner: OwnerName
+    scope: Scope
+    expires_days: Annotated[float, Field(gt=0, le=36500)] | None = Field(
+        default=None, description="Days that it opens anything; for ever when left out."
+    )
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class HealthView(View):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api import documents
-from app.api.deps import EngineOf, Id, matches, require_job
+from app.api.deps import EngineOf, JobId, Reader, SnapshotId, matches, require_job
 from app.api.schemas import SnapshotList, SnapshotView
 from app.api.views import snapshot_view
 from app.errors import Problem
@@ -21,7 +21,7 @@ FILE_CONTENT = {FILE: {"schema": {"type": "string", "format": "binary"}}}
 
 
 @router.get("/jobs/{job_id}/snapshots", summary="A job's snapshots", responses=documents.problems(404, 422, 503))
-def index(job_id: Id, engine: EngineOf) -> SnapshotList:
+def index(caller: Reader, job_id: JobId, engine: EngineOf) -> SnapshotList:
     """Oldest first."""
     require_job(engine, job_id)
     with read(engine) as session:
@@ -30,7 +30,7 @@ def index(job_id: Id, engine: EngineOf) -> SnapshotList:
 
 
 @router.get("/snapshots/{snapshot_id}", summary="A snapshot", responses=documents.problems(404, 422, 503))
-def show(snapshot_id: Id, engine: EngineOf) -> SnapshotView:
+def show(caller: Reader, snapshot_id: SnapshotId, engine: EngineOf) -> SnapshotView:
     """Its scores and where it comes from."""
     with read(engine) as session:
         snapshot = snapshots.get(session, snapshot_id)
@@ -51,7 +51,8 @@ def show(snapshot_id: Id, engine: EngineOf) -> SnapshotView:
 )
 def weights(
     request: Request,
-    snapshot_id: Id,
+    caller: Reader,
+    snapshot_id: SnapshotId,
     engine: EngineOf,
     range: Annotated[str | None, Header(description="One range of bytes.")] = None,
     if_range: Annotated[str | None, Header(description="The range only if this is the ETag.")] = None,

@@ -14,6 +14,7 @@ from app.api.schemas import (
     ErrorView,
     EventView,
     JobView,
+    KeyView,
     LayerStatisticsView,
     LayerView,
     LinksView,
@@ -30,7 +31,7 @@ from app.api.schemas import (
     WorkerView,
 )
 from app.store import ensembles, metrics, turns
-from app.store.models import Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
+from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Phase
 from trainer.plan import Plan
 from trainer.schedule import warmup_epochs
@@ -169,6 +170,11 @@ def worker_view(worker: Worker, alive: bool) -> WorkerView:
         started_at=worker.started_at,
         heartbeat_at=worker.heartbeat_at,
     )
+
+
+def key_view(key: ApiKey) -> KeyView:
+    """A key, without what opens anything."""
+    return KeyView.model_validate(key, from_attributes=True)
 
 
 def plan_view(plan: Plan) -> PlanView:

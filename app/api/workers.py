@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.api import documents
-from app.api.deps import EngineOf
+from app.api.deps import EngineOf, Reader
 from app.api.schemas import WorkerList
 from app.api.views import worker_view
 from app.store import workers
@@ -13,7 +13,7 @@ router = APIRouter(prefix="/v1", tags=["workers"])
 
 
 @router.get("/workers", summary="Workers seen lately", responses=documents.problems(422, 503))
-def index(engine: EngineOf) -> WorkerList:
+def index(caller: Reader, engine: EngineOf) -> WorkerList:
     """The oldest first."""
     with read(engine) as session:
         return WorkerList(items=[worker_view(worker, alive) for worker, alive in workers.all_of_them(session)])

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.store import ids, snapshots
 from app.store.errors import NotFound
-from app.store.models import Ensemble, EnsembleMember, Snapshot
+from app.store.models import Ensemble, EnsembleMember, Job, Snapshot
 from trainer.events import EnsembleKind, Scores, VoteScores
 
 
@@ -39,6 +39,16 @@ def get(session: Session, ensemble_id: str) -> Ensemble:
     if ensemble is None:
         raise NotFound("ensemble", ensemble_id)
     return ensemble
+
+
+def owner(session: Session, ensemble_id: str) -> str:
+    """Whose ensemble it is: its job's owner. Raises `NotFound`."""
+    found = session.scalar(
+        select(Job.owner).join(Ensemble, Ensemble.job_id == Job.id).where(Ensemble.id == ensemble_id)
+    )
+    if found is None:
+        raise NotFound("ensemble", ensemble_id)
+    return found
 
 
 def of_job(session: Session, job_id: str) -> Ensemble | None:

@@ -29,14 +29,16 @@ class JobFilter:
     name: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     dataset: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
 class Idempotency:
-    """A client's key and the hash of the request that it stands for."""
+    """A client's key and the hash of the request that it stands for. What others call by the same key is theirs."""
 
     key: str
     request_sha256: str
+    owner: str = DEFAULT_OWNER
 
 
 def submit(
@@ -90,7 +92,7 @@ def submit(
     session.flush()
     events.append(session, job, "submitted", "The job was submitted.")
     if idempotency:
-        session.add(IdempotencyKey(key=idempotency.key, request_sha256=idempotency.request_sha256, job_id=job.id))
+        session.add(IdempotencyKey(**asdict(idempotency), job_id=job.id))
     session.flush()
     session.refresh(job)
     return job, True
@@ -102,10 +104,11 @@ def known(session: Session, idempotency: Idempotency) -> Job | None:
     Raises `KeyReused` and `KeyInFlight` as `submit` does.
     """
     if session.get_bind().dialect.name == "postgresql":
-        held = session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(idempotency.key, 0))))
+        name = f"{idempotency.owner}/{idempotency.key}"
+        held = session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(name, 0))))
         if not held:
             raise KeyInFlight(f"A request with the key {idempotency.key} is being answered.")
-    held_by = session.get(IdempotencyKey, idempotency.key)
+    held_by = session.get(IdempotencyKey, (idempotency.owner, idempotency.key))
     if held_by is None:
         return None
     if held_by.request_sha256 != idempotency.request_sha256:
@@ -119,6 +122,14 @@ def get(session: Session, job_id: str) -> Job:
     if job is None:
         raise NotFound("job", job_id)
     return job
+
+
+def owner(session: Session, job_id: str) -> str:
+    """Whose job it is. Raises `NotFound`."""
+    found = session.scalar(select(Job.owner).where(Job.id == job_id))
+    if found is None:
+        raise NotFound("job", job_id)
+    return found
 
 
 def lock(session: Session, job_id: str) -> Job:
@@ -212,6 +223,8 @@ def _filtered(filters: JobFilter) -> Select[Job]:
     query = select(Job)
     if filters.status:
         query = query.where(Job.status.in_(filters.status))
+    if filters.owner:
+        query = query.where(Job.owner == filters.owner)
     if filters.name:
         query = query.where(Job.name.icontains(filters.name, autoescape=True))
     if filters.dataset:

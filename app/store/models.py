@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.store.clock import Timestamp, now
+from app.store.scopes import Scope
 from app.store.states import FINAL, FailureClass, Outcome, Phase, Status, Wanted
 
 Json = dict[str, Any]
@@ -398,11 +399,30 @@ class Worker(Base):
 
 
 class IdempotencyKey(Base):
-    """What a client's key stands for: one request body, one job."""
+    """What a client's key stands for: one request body, one job. Each owner has keys of its own."""
 
     __tablename__ = "idempotency_keys"
 
+    owner: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     request_sha256: Mapped[str] = mapped_column(String(64))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class ApiKey(Base):
+    """Who may come in, as whom. `prefix` names the key in its text, of which only the `sha256` is kept."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (CheckConstraint(one_of("scope", Scope), name="scope"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    owner: Mapped[str]
+    scope: Mapped[Scope] = mapped_column(word(Scope))
+    prefix: Mapped[str] = mapped_column(unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]

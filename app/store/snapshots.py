@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.store import ids
 from app.store.errors import NotFound
-from app.store.models import Snapshot
+from app.store.models import Job, Snapshot
 from trainer.events import Scores
 
 
@@ -46,6 +46,16 @@ def get(session: Session, snapshot_id: str) -> Snapshot:
     if snapshot is None:
         raise NotFound("snapshot", snapshot_id)
     return snapshot
+
+
+def owner(session: Session, snapshot_id: str) -> str:
+    """Whose snapshot it is: its job's owner. Raises `NotFound`."""
+    found = session.scalar(
+        select(Job.owner).join(Snapshot, Snapshot.job_id == Job.id).where(Snapshot.id == snapshot_id)
+    )
+    if found is None:
+        raise NotFound("snapshot", snapshot_id)
+    return found
 
 
 def store(session: Session, job_id: str, new: NewSnapshot) -> None:

@@ -2,7 +2,7 @@
 
 Each is decided with the job's row held, and so of two that race one comes first and the other finds what it left.
 Asked again, a wish that is fulfilled or being fulfilled changes nothing. Raises `NotFound`, and `MoveRefused` where a
-job's state does not allow it.
+job's state does not allow it. `who` asks, as the events tell it.
 """
 
 from typing import Literal
@@ -16,8 +16,10 @@ from app.store.states import ACTIONS, Action, Status, Wanted, check_move
 
 From = Literal["checkpoint", "start"]
 
+SOMEBODY = "The user"
 
-def cancel(session: Session, job_id: str) -> Job:
+
+def cancel(session: Session, job_id: str, who: str = SOMEBODY) -> Job:
     """End a job: at once unless it runs, else as soon as its worker sees the wish. Its newest checkpoint is kept."""
     job = jobs.lock(session, job_id)
     if job.status is Status.CANCELLED or job.wanted is Wanted.CANCEL:
@@ -25,7 +27,7 @@ def cancel(session: Session, job_id: str) -> Job:
     check_move(job.id, job.status, Status.CANCELLED)
     job.wanted = Wanted.CANCEL
     if job.status is Status.RUNNING:
-        events.append(session, job, "cancel_requested", "The user asked to cancel the job.")
+        events.append(session, job, "cancel_requested", f"{who} asked to cancel the job.")
     else:
         told = "while it was paused" if job.status is Status.PAUSED else "while it was queued"
         jobs.move(job, Status.CANCELLED)
@@ -34,7 +36,7 @@ def cancel(session: Session, job_id: str) -> Job:
     return _stored(session, job)
 
 
-def pause(session: Session, job_id: str) -> Job:
+def pause(session: Session, job_id: str, who: str = SOMEBODY) -> Job:
     """Stop a job until it is resumed: at once while it is queued, else once its worker has a checkpoint."""
     job = jobs.lock(session, job_id)
     if job.status is Status.PAUSED or (job.status is Status.RUNNING and job.wanted is Wanted.PAUSE):
@@ -43,14 +45,14 @@ def pause(session: Session, job_id: str) -> Job:
     check_move(job.id, job.status, Status.PAUSED)
     job.wanted = Wanted.PAUSE
     if job.status is Status.RUNNING:
-        events.append(session, job, "pause_requested", "The user asked to pause the job.")
+        events.append(session, job, "pause_requested", f"{who} asked to pause the job.")
     else:
         jobs.move(job, Status.PAUSED)
         events.append(session, job, "paused", "The job was paused while it was queued.")
     return _stored(session, job)
 
 
-def resume(session: Session, job_id: str) -> Job:
+def resume(session: Session, job_id: str, who: str = SOMEBODY) -> Job:
     """Queue a paused job again; one that is still being paused is stopped first, then goes on."""
     job = jobs.lock(session, job_id)
     _refuse_while_cancelled(job, Status.QUEUED)
@@ -61,11 +63,11 @@ def resume(session: Session, job_id: str) -> Job:
     job.wanted = Wanted.RUN
     if job.status is Status.PAUSED:
         jobs.move(job, Status.QUEUED)
-    events.append(session, job, "resume_requested", f"The user resumed the job; it goes on {_where(session, job)}.")
+    events.append(session, job, "resume_requested", f"{who} resumed the job; it goes on {_where(session, job)}.")
     return _stored(session, job)
 
 
-def retry(session: Session, job_id: str, start: From) -> Job:
+def retry(session: Session, job_id: str, start: From, who: str = SOMEBODY) -> Job:
     """Queue a failed or cancelled job again, from its last checkpoint or from the start.
 
     What it reported after that is removed: it will come again. Its attempts and its running time count anew. A job
@@ -83,7 +85,7 @@ def retry(session: Session, job_id: str, start: From) -> Job:
     job.first_attempt = job.attempt + 1
     job.failure_class = job.failure_code = job.failure_message = job.failure_detail = job.failure_hint = None
     jobs.move(job, Status.QUEUED)
-    events.append(session, job, "retried", f"The user had the job tried again {_where(session, job)}.", {"from": start})
+    events.append(session, job, "retried", f"{who} had the job tried again {_where(session, job)}.", {"from": start})
     return _stored(session, job)
 
 

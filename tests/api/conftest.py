@@ -67,7 +67,7 @@ def shared(
 ) -> Iterator[tuple[str, Engine]]:
     """A server for all tests, on each database."""
     with migrated(request.param).copy(tmp_path_factory.mktemp("api")) as database_url:
-        settings = Settings(database_url=database_url, broker_url=valkey.url, max_body_bytes=4096)
+        settings = Settings(database_url=database_url, broker_url=valkey.url, max_body_bytes=4096, keys="off")
         with served(settings) as running:
             yield running
 

@@ -105,7 +105,7 @@ def test_an_owner_without_a_proper_name_is_refused(api: Api) -> None:
 
 
 def test_a_full_queue_is_said_with_the_time_to_wait(sqlite_url: str, broker_url: str) -> None:
-    settings = Settings(database_url=sqlite_url, broker_url=broker_url, max_queued=1)
+    settings = Settings(database_url=sqlite_url, broker_url=broker_url, max_queued=1, keys="off")
     with served(settings) as (url, _), httpx.Client(base_url=url) as http:
         headers = {"Idempotency-Key": "first"}
         first = http.post("/v1/jobs", json=document(), headers=headers)
@@ -118,7 +118,7 @@ def test_a_full_queue_is_said_with_the_time_to_wait(sqlite_url: str, broker_url:
 
 
 def test_an_address_that_asks_too_often_is_told_how_long_to_wait(sqlite_url: str, broker_url: str) -> None:
-    settings = Settings(database_url=sqlite_url, broker_url=broker_url, requests_per_minute=3)
+    settings = Settings(database_url=sqlite_url, broker_url=broker_url, requests_per_minute=3, keys="off")
     with served(settings) as (url, _), httpx.Client(base_url=url) as http:
         answers = [http.get("/v1/datasets") for _ in range(4)]
         health = http.get("/healthz")

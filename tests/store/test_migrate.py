@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 
 from app.store import datasets, migrate
 from app.store import engine as engines
 from app.store.engine import read
+from tests.shop import Shop
 from trainer import data
 
 
@@ -31,6 +32,22 @@ def test_down_leaves_nothing_and_up_makes_it_again(engine: Engine, database_url:
     migrate.upgrade(database_url)
 
     assert tables(engine) == before
+
+
+def test_idempotency_keys_become_those_of_their_jobs_owners_and_what_was_stored_stays(
+    engine: Engine, database_url: str
+) -> None:
+    shop = Shop(engine)
+    jobs = [shop.submit(key=key, options={"owner": "bob"}).id for key in ("a", "b")]
+    rows = text("SELECT owner, key, job_id FROM idempotency_keys ORDER BY key")
+
+    migrate.downgrade(database_url, "0006")
+    migrate.upgrade(database_url)
+
+    with engine.connect() as connection:
+        found = connection.execute(rows).all()
+    assert found == [("bob", "a", jobs[0]), ("bob", "b", jobs[1])]
+    assert shop.submit(key="a").id not in jobs
 
 
 def test_up_twice_is_up_once(engine: Engine, database_url: str) -> None:

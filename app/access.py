@@ -1,0 +1,186 @@
+"""Who asks: found out for each request, from its key, or from where it comes while no keys are asked for."""
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
+
+from app.errors import Problem
+from app.settings import Settings
+from app.store import keys
+from app.store.engine import read, retry
+from app.store.scopes import Scope
+
+log = structlog.get_logger()
+
+REALM = 'Bearer realm="annealer"'
+CREATE = "annealer keys create --name NAME --owner OWNER --scope admin"
+NOT_ASKED = {"/healthz", "/readyz"}
+"""Whoever asks for health asks for nothing else, and must not wait for the database."""
+
+
+class CannotServe(Exception):
+    """Why the API must not start like this, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the owner of a key, or anybody on this machine while no keys are asked for."""
+
+    scope: Scope
+    owner: str | None = None
+    key_id: str | None = None
+
+    @property
+    def sees(self) -> str | None:
+        """The owner whose objects are shown; None for those of all."""
+        return None if self.scope is Scope.ADMIN else self.owner
+
+    @property
+    def name(self) -> str:
+        """Who it is, to begin a sentence with."""
+        return self.owner or "The user"
+
+
+ANYBODY = Caller(Scope.ADMIN)
+MONITOR = Caller(Scope.READ, owner="")
+"""Who reads `/metrics` with its token: the owner of nothing."""
+
+
+class Authenticate:
+    """Leaves in `caller` of the connection's scope who asks, or the exception that refuses them.
+
+    Whether somebody must ask by name at all is the endpoints' to say.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, engine: Engine) -> None:
+        self._app = app
+        self._asks_for_keys = settings.keys == "required"
+        self._metrics_token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
+        self._engine = engine
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["caller"] = await self._caller(scope)
+        await self._app(scope, receive, send)
+
+    async def _caller(self, connection: Connection) -> Caller | Exception:
+        if not self._asks_for_keys:
+            return ANYBODY if is_here(connection) else not_here()
+        kind, _, text = Headers(scope=connection).get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer" or connection["path"] in NOT_ASKED:
+            return no_key()
+        if connection["path"] == "/metrics" and self._is_metrics_token(text.strip()):
+            return MONITOR
+        try:
+            return await run_in_threadpool(self._find, text.strip()) or bad_key()
+        except SQLAlchemyError as error:
+            return error
+
+    def _is_metrics_token(self, text: str) -> bool:
+        """The token is known without the database: who watches a service must see that its database is away."""
+        return self._metrics_token is not None and hmac.compare_digest(text.encode(), self._metrics_token.encode())
+
+    def _find(self, text: str) -> Caller | None:
+        with read(self._engine) as session:
+            found = keys.find(session, text)
+        if found is None:
+            return None
+        key, is_unnoted = found
+        if is_unnoted:
+            self._note_use(key.id)
+        return Caller(key.scope, key.owner, key.id)
+
+    def _note_use(self, key_id: str) -> None:
+        """Whoever may come in is not kept out because it cannot be noted."""
+        try:
+            retry(self._engine, lambda session: keys.note_use(session, key_id))
+        except SQLAlchemyError as error:
+            log.warning("the use of a key is not noted", error=type(error).__name__)
+
+
+def is_here(connection: Connection) -> bool:
+    """Whether a request came in on this machine's own address, or by a socket file."""
+    address, *_ = connection.get("server") or ("",)
+    return is_loopback(address)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`; an address, a name, or the path of a socket file."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.startswith("/")
+
+
+def check_host(settings: Settings, host: str) -> None:
+    """Raise `CannotServe` where others would reach an API that asks for no keys."""
+    if settings.keys == "off" and not is_loopback(host):
+        raise CannotServe(
+            f"ANNEALER_KEYS=off is for this machine alone, and others reach {host}: make a key with `{CREATE}`"
+            " and set ANNEALER_KEYS=required, or listen on 127.0.0.1."
+        )
+
+
+def check_keys(settings: Settings, engine: Engine) -> None:
+    """Raise `CannotServe` where keys are asked for and there is none. A database that is away may come back."""
+    if settings.keys == "off":
+        return
+    try:
+        with read(engine) as session:
+            is_any = keys.is_any_usable(session)
+    except SQLAlchemyError:
+        return
+    if not is_any:
+        raise CannotServe(no_key_exists())
+
+
+def no_key_exists(options: str = "") -> str:
+    """What to do where keys are asked for and there is none."""
+    return (
+        f"Keys are asked for and there is none: make one with `{CREATE}{options}`,"
+        " or, where only this machine reaches the API, set ANNEALER_KEYS=off."
+    )
+
+
+def no_key() -> Problem:
+    """The request carries no key."""
+    detail = "Send a key: `Authorization: Bearer ann_…`. `annealer keys create` makes one."
+    return _unauthorized(detail, REALM)
+
+
+def bad_key() -> Problem:
+    """One answer whatever is wrong with a key."""
+    return _unauthorized("The key is unknown, expired or revoked.", f'{REALM}, error="invalid_token"')
+
+
+def missing_scope(needed: Scope) -> Problem:
+    """The key does not allow this."""
+    headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{needed}"'}
+    detail = f"This asks for a key of scope {needed}."
+    return Problem(403, "scope-missing", detail, headers=headers)
+
+
+def not_here() -> Problem:
+    """The request came from elsewhere to a server that asks for no keys."""
+    detail = "This server asks for no keys, and so it answers this machine alone. Start it with ANNEALER_KEYS=required."
+    return Problem(403, "keys-off", detail)
+
+
+def keys_are_off() -> Problem:
+    """Whoever is on this machine now shall not come in when keys are asked for later."""
+    detail = "While no keys are asked for, they are made with `annealer keys create` alone."
+    return Problem(403, "keys-off", detail)
+
+
+def _unauthorized(detail: str, challenge: str) -> Problem:
+    headers: Mapping[str, str] = {"WWW-Authenticate": challenge}
+    return Problem(401, "key-missing-or-invalid", detail, headers=headers)
