@@ -1,4 +1,4 @@
-"""The documentation of techniques: complete, and what it shows can be written in a spec."""
+"""The documentation: techniques complete and as a spec has them, the tree as it is."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ import yaml
 
 from trainer.spec import TrainingSpec
 
-TEXT = (Path(__file__).parents[1] / "docs" / "techniques.md").read_text()
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "techniques.md").read_text()
 SNIPPETS = [
     snippet
     for line in TEXT.splitlines()
@@ -44,3 +45,10 @@ def test_snippets_are_found() -> None:
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_a_snippet_is_yaml_of_fields(snippet: str) -> None:
     assert isinstance(yaml.safe_load(snippet), dict)
+
+
+def test_the_readmes_tree_names_every_module() -> None:
+    named = set(re.findall(r"\b\w+\.py\b", (ROOT / "README.md").read_text()))
+    modules = {path.name for package in ("app", "trainer", "worker") for path in (ROOT / package).glob("*.py")}
+
+    assert modules - named == {"__init__.py"}
