@@ -14,7 +14,7 @@ from app.store.clock import ago
 from app.store.engine import retry
 from app.store.ensembles import NewEnsemble
 from app.store.errors import BlobDamaged, Fenced
-from app.store.models import Attempt, BlobChunk, Checkpoint
+from app.store.models import Attempt, BlobChunk, Checkpoint, Job
 from app.store.reports import Changes, Failure, Progress
 from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
@@ -112,6 +112,16 @@ def test_a_job_in_half_precision_is_for_workers_that_compute_in_it(shop: Shop) -
 
     assert shop.claim(offers={"auto": Offer(1, frozenset({"float32"}))}) is None
     assert again(shop).job_id == half.id
+
+
+def test_a_job_from_before_a_field_of_the_spec_is_claimed_with_its_default(shop: Shop) -> None:
+    job = shop.submit()
+    old = {key: value for key, value in job.spec.items() if key not in ("devices", "execution")}
+    shop.act(lambda session: session.execute(update(Job).where(Job.id == job.id).values(spec=old)))
+
+    claim = again(shop)
+
+    assert (claim.device, claim.devices) == ("auto", 1)
 
 
 def test_nobody_goes_before_a_job_that_waits_for_devices(shop: Shop) -> None:

@@ -1,8 +1,10 @@
 """Jobs on several devices: who gets which, and processes that train one job together."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +12,14 @@ import pytest
 from app.store import wishes
 from app.store.states import Status
 from tests.servers import Template, await_true
+from tests.specs import spec
 from tests.trainer.test_command import run, written
 from tests.worker.conftest import Plant
 from tests.worker.test_worker import SECONDS, await_epoch, await_status, files, kinds, status
+from trainer import data
 from worker.devices import Devices
+from worker.order import Order
+from worker.team import Team
 
 LONG: dict[str, Any] = {
     "network": {"kind": "convnet", "channels": [4], "batch_norm": {}, "dropout": {"drop": 0.2}},
@@ -133,3 +139,39 @@ def test_a_paused_job_of_two_devices_goes_on_to_the_same_bits(two_cores: Plant, 
 
     await_status(shop, job, Status.SUCCEEDED)
     assert files(shop, job) == undisturbed
+
+
+def test_what_the_third_of_three_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.team.NOTICE_SECONDS", 0.1)
+    chosen, dataset = spec(devices=3), data.load("mnist5k")
+    _, output = multiprocessing.Pipe()
+    orders = [
+        Order(
+            spec=chosen.model_dump_json(),
+            dataset=chosen.dataset,
+            dataset_sha256=dataset.sha256 if rank < 2 else "of other data",
+            device="cpu",
+            rank=rank,
+            count=3,
+            meeting=tmp_path / "meeting",
+            threads=1,
+            scratch=tmp_path,
+            checkpoint=None,
+            snapshots=(),
+            checkpoint_seconds=60,
+            report_seconds=1,
+        )
+        for rank in range(3)
+    ]
+
+    team = Team(orders, output)
+    while team.receive():
+        pass
+    _, failed = team.join()
+
+    assert failed is not None
+    assert (failed.failure_class, failed.code) == ("user", "data_invalid")
+
+
+def test_specs_that_leave_new_fields_out_keep_their_hash() -> None:
+    assert spec().sha256 == spec(devices=1, execution={}).sha256 != spec(devices=2).sha256

@@ -19,7 +19,7 @@ from worker.order import Order
 from worker.settings import WorkerSettings
 from worker.station import Station
 from worker.supervisor import Supervisor
-from worker.wire import Message, encode
+from worker.wire import Failed, Message, encode
 
 
 class FakeTeam:
@@ -94,3 +94,23 @@ def test_a_training_whose_last_reports_cannot_be_stored_has_not_finished(
     with shop.look() as session:
         outcome = session.scalar(select(Attempt.outcome))
     assert outcome is Outcome.CRASHED
+
+
+def test_a_failure_that_no_retry_can_help_goes_before_a_pause(
+    shop: Shop, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = shop.claimed()
+    supervisor = Supervisor(station, claim, ("cpu",))
+    diverged = Failed("diverged", "loss_not_finite", "The loss became nan.", {}, None, 3)
+
+    def start(*_: object) -> FakeTeam:
+        """The wish comes while the training runs."""
+        supervisor._keeper.pausing.set()
+        return FakeTeam([encode(Message(diverged))])
+
+    monkeypatch.setattr("worker.supervisor.Team", start)
+
+    supervisor.run()
+
+    job = shop.job(claim.job_id)
+    assert (job.status, job.failure_code) == (Status.FAILED, "loss_not_finite")
