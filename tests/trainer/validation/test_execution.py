@@ -7,8 +7,11 @@ import pytest
 from tests.specs import document
 from tests.trainer.validation.plans import FACTS, codes
 from trainer.errors import SpecInvalid
+from trainer.offer import Offer
 from trainer.parsing import parse
 from trainer.plan import check
+
+HALF = Offer(1, frozenset({"float32", "bfloat16"}))
 
 
 def test_what_execution_hardly_does_is_warned_of() -> None:
@@ -27,7 +30,7 @@ def test_a_precision_that_the_devices_lack_is_refused_with_reason_and_remedy(dev
     spec = parse(json.dumps(document(device=device, execution={"precision": "float16"})))
 
     with pytest.raises(SpecInvalid) as caught:
-        check(spec, FACTS, {"float32", "bfloat16"})
+        check(spec, FACTS, HALF)
 
     (mistake,) = caught.value.mistakes
     assert (mistake.pointer, mistake.code) == ("/execution/precision", "precision_unavailable")
@@ -39,4 +42,4 @@ def test_a_precision_that_the_devices_lack_is_refused_with_reason_and_remedy(dev
 def test_a_precision_that_the_devices_have_is_neither_refused_nor_warned_of(precision: str) -> None:
     spec = parse(json.dumps(document(execution={"precision": precision})))
 
-    assert check(spec, FACTS, {"float32", "bfloat16"}).warnings == ()
+    assert check(spec, FACTS, HALF).warnings == ()
