@@ -84,7 +84,7 @@ def test_lint_can_be_turned_off() -> None:
     ),
 )
 def test_the_examples_start_well(example: str) -> None:
-    chosen = document.read(EXAMPLES / example).spec()
+    chosen = document.read(EXAMPLES / example).spec().model_copy(update={"devices": 1})
     events = train(chosen, data.load(chosen.dataset), device=torch.device("cpu"))
     first = takewhile(lambda event: not isinstance(event, StepsFinished), events)
 
