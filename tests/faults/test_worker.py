@@ -130,11 +130,10 @@ def test_06_two_sigterms(system: System) -> None:
 
 
 def test_07_a_worker_that_was_stopped_past_its_lease_writes_nothing(system: System) -> None:
+    system.start_worker()
     job = system.submit(LONGER)
     system.await_epoch(job, 4)
-    stopped = system.worker
-
-    system.start_worker()
+    stopped = next(worker for worker in system.workers if worker.children())
 
     since = time.time()
     stopped.signal(signal.SIGSTOP)
