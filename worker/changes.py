@@ -9,6 +9,7 @@ from app.store.reports import Changes, Progress
 from app.store.snapshots import NewSnapshot
 from app.store.states import Phase
 from trainer.events import (
+    Advanced,
     CheckpointReady,
     EnsembleScored,
     EpochFinished,
@@ -41,6 +42,8 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             where = f"from step {event.first_step}" if event.first_step > 1 else "from the start"
             told = f"Training {event.parameters:,} parameters on {event.environment['device']} {where}."
             changes.events.append(("training_started", told, dict(event.environment)))
+        case Advanced():
+            changes.progress = Progress(1, event.done, steps=event.of)
         case StepsFinished():
             _add_steps(changes, event)
         case EpochFinished():

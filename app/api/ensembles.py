@@ -9,6 +9,7 @@ from app.api.views import ensemble_view
 from app.errors import Problem
 from app.store import ensembles, jobs
 from app.store.engine import read
+from app.store.states import Kind
 
 router = APIRouter(prefix="/v1", tags=["ensembles"])
 
@@ -20,7 +21,7 @@ def of_job(caller: Reader, job_id: JobId, engine: EngineOf) -> EnsembleView:
         job = jobs.get(session, job_id)
         ensemble = ensembles.of_job(session, job_id)
         if ensemble is None:
-            asked = job.spec["ensemble"]["kind"] != "none"
+            asked = job.kind is not Kind.TRAINING or job.spec["ensemble"]["kind"] != "none"
             why = f"it is {job.status}" if asked else "its spec asks for none"
             raise Problem(404, "not-found", f"Job {job_id} has no ensemble: {why}.")
         return ensemble_view(session, ensemble)

@@ -38,7 +38,7 @@ from app.store.engine import read
 from app.store.engine import retry as transact
 from app.store.jobs import Idempotency, JobFilter, Sort
 from app.store.models import Dataset, Job
-from app.store.states import Status
+from app.store.states import Kind, Status
 from trainer.errors import Mistake, SpecInvalid
 from trainer.parsing import parse
 from trainer.plan import Plan, check
@@ -117,6 +117,7 @@ def index(
     request: Request,
     engine: EngineOf,
     response: Response,
+    kind: Annotated[list[Kind], Query(description="Any of these; repeat the parameter.")] = [Kind.TRAINING],  # noqa: B006
     status: Annotated[list[Status], Query(description="Any of these; repeat the parameter.")] = [],  # noqa: B006
     name: Annotated[
         str | None, Query(min_length=1, max_length=200, description="Part of the name, in any case.")
@@ -127,9 +128,17 @@ def index(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
 ) -> JobList:
-    """A page of the jobs that the key sees. Take `next_cursor` to the next; the `Link` header has its address."""
+    """A page of the jobs that the key sees, trainings unless `kind` says otherwise.
+
+    Take `next_cursor` to the next; the `Link` header has its address.
+    """
     filters = JobFilter(
-        tuple(sorted(set(status))), _text("name", name), _labels(label), _text("dataset", dataset), caller.sees
+        tuple(sorted(set(status))),
+        _text("name", name),
+        _labels(label),
+        _text("dataset", dataset),
+        caller.sees,
+        tuple(sorted(set(kind))),
     )
     with read(engine) as session:
         found, following = jobs.page(session, filters, sort, cursor, limit)

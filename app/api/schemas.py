@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.store.scopes import Scope
-from app.store.states import Action, FailureClass, Phase, Status, Wanted
+from app.store.states import Action, FailureClass, Kind, Phase, Status, Wanted
 from app.store.wishes import From
 from trainer.events import EnsembleKind
 
@@ -48,7 +48,7 @@ class EpochView(View):
 
 
 class ProgressView(View):
-    """How far a job has come."""
+    """How far a job has come. What is no training has one epoch, whose steps are the pieces of its work."""
 
     epoch: int = Field(description="The epoch in hand, counted from 1; 0 before the first.")
     epochs: int
@@ -89,12 +89,13 @@ class JobView(View):
     """A job as it is now. `version` rises with every change and is the `ETag`."""
 
     id: str
+    kind: Kind = Field(description="What it does: all kinds wait, run, fail and are tried again alike.")
     name: str
     labels: dict[str, str]
-    dataset: str
+    dataset: str | None = Field(description="Null where the job is to make one.")
     owner: str = Field(description="Owners take turns.")
     priority: int = Field(description="The highest is taken first.")
-    spec: dict[str, Any] = Field(description="The resolved spec: all defaults filled in.")
+    spec: dict[str, Any] = Field(description="The resolved spec of its kind: all defaults filled in.")
     spec_sha256: Sha256
     status: Status
     phase: Phase | None = Field(description="The step inside running.")

@@ -201,9 +201,10 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
     here = f"/v1/jobs/{job.id}"
     return JobView(
         id=job.id,
+        kind=job.kind,
         name=job.name,
         labels=job.labels,
-        dataset=job.spec["dataset"],
+        dataset=job.spec.get("dataset"),
         owner=job.owner,
         priority=job.priority,
         spec=job.spec,

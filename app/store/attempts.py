@@ -19,8 +19,6 @@ from app.store.reports import Changes, Failure
 from app.store.snapshots import SnapshotRef
 from app.store.states import FailureClass, Outcome, Status, Wanted
 
-STOPPED = "The training was stopped"
-
 
 def renew(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Wanted:
     """Keep the job for `lease_seconds` more; what the user wants of it. Raises `Fenced`."""
@@ -51,6 +49,7 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
         job.phase = changes.phase
     if changes.progress:
         job.epoch, job.step = changes.progress.epoch, changes.progress.step
+        job.steps_per_epoch = changes.progress.steps or job.steps_per_epoch
         job.images_per_second = changes.progress.images_per_second
     for name, (steps, values) in changes.series.items():
         metrics.append(session, job_id, name, steps, values)
@@ -89,7 +88,7 @@ def finish(
     *,
     is_done: bool = False,
     failure: Failure | None = None,
-    why: str = STOPPED,
+    why: str | None = None,
 ) -> Outcome:
     """End an attempt as the user wishes and as it went: everything done, failed, or else stopped. Raises `Fenced`.
 
@@ -129,11 +128,11 @@ def cancel(session: Session, job_id: str, attempt: int) -> None:
     events.append(session, job, "cancelled", f"The job was cancelled at step {job.step}.")
 
 
-def release(session: Session, job_id: str, attempt: int, why: str = STOPPED) -> None:
+def release(session: Session, job_id: str, attempt: int, why: str | None = None) -> None:
     """Hand the job back, because the worker stops; not counted as a failure. Raises `Fenced`."""
     job = _close(session, job_id, attempt, Outcome.RELEASED)
     jobs.move(job, Status.QUEUED)
-    told = f"{why} and handed back; it will go on {_where(session, job_id)}."
+    told = f"{why or f'The {job.kind} was stopped'} and handed back; it will go on {_where(session, job_id)}."
     events.append(session, job, "released", told)
 
 

@@ -1,4 +1,4 @@
-"""What a worker tells of a training: what it has come to, and why it failed."""
+"""What a worker tells of a job: what it has come to, and why it failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,11 +25,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come: the epoch in hand, steps done, and its speed since the last report."""
+    """How far a job has come: the epoch in hand, steps done, and its speed since the last report.
+
+    `steps` corrects how many there are in all, where that is found out on the way.
+    """
 
     epoch: int
     step: int
-    images_per_second: float
+    images_per_second: float | None = None
+    steps: int | None = None
 
 
 @dataclass
