@@ -33,12 +33,14 @@ from trainer.errors import (
     TrainerError,
 )
 from trainer.events import Advanced, CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
-from trainer.parsing import parse
+from trainer.parsing import parse, parse_as
 from trainer.replicas import meet, meeting_file
+from trainer.scoring import score
+from trainer.spec.scoring import ScoringSpec
 from trainer.train import Resume, train
 from worker import disk
 from worker.machine import Machine
-from worker.order import STOP, Data, Order, TrainingTask
+from worker.order import STOP, Data, Order, ScoringTask, TrainingTask
 from worker.wire import Failed, Message, encode
 
 OUTBOX_EVENTS = 64
@@ -181,6 +183,8 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
     match order.task:
         case TrainingTask():
             yield from _train(order, order.task, stop)
+        case ScoringTask():
+            yield from _score(order, order.task, stop)
 
 
 def _train(order: Order, task: TrainingTask, stop: threading.Event) -> Iterator[Event]:
@@ -198,6 +202,11 @@ def _train(order: Order, task: TrainingTask, stop: threading.Event) -> Iterator[
             report_seconds=task.report_seconds,
             stop=stop.is_set,
         )
+
+
+def _score(order: Order, task: ScoringTask, stop: threading.Event) -> Iterator[Event]:
+    spec, dataset = parse_as(ScoringSpec, task.spec), _load(task.data)
+    yield from score(spec, dataset, task.members, device=torch.device(order.device), stop=stop.is_set)
 
 
 def _load(wanted: Data) -> data.DataSet:

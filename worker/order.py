@@ -26,7 +26,16 @@ class TrainingTask:
     report_seconds: float
 
 
-Task = TrainingTask
+@dataclass(frozen=True)
+class ScoringTask:
+    """Choose among members, files by the ids of their snapshots, and score them together, as a spec says."""
+
+    spec: str
+    data: Data
+    members: tuple[tuple[str, Path], ...]
+
+
+Task = TrainingTask | ScoringTask
 """What is to be done: one type a kind of job, and for each a function of `worker.child`."""
 
 

@@ -8,7 +8,8 @@ from app.store.checkpoints import CheckpointRef
 from app.store.claims import Claim
 from app.store.errors import BlobDamaged
 from app.store.snapshots import SnapshotRef
-from worker.order import Data, Task, TrainingTask
+from app.store.states import Kind
+from worker.order import Data, ScoringTask, Task, TrainingTask
 from worker.settings import WorkerSettings
 
 Fetch = Callable[[str, Path], Path]
@@ -25,6 +26,9 @@ class Damaged(Exception):
 
 def tasks(claim: Claim, settings: WorkerSettings, fetch: Fetch, folder: Path, count: int) -> list[Task]:
     """One for each of `count` processes; files are fetched into `folder` for the first. Raises `Damaged`."""
+    if claim.kind is Kind.SCORING:
+        members = zip((ref.id for ref in claim.snapshots), _snapshots(claim, fetch, folder), strict=True)
+        return [ScoringTask(claim.spec_json, _data(claim), tuple(members))]
     first = TrainingTask(
         spec=claim.spec_json,
         data=_data(claim),

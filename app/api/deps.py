@@ -1,6 +1,8 @@
 """What endpoints take from their request."""
 
+import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request, Security, params
@@ -18,10 +20,11 @@ from app.settings import Settings
 from app.store import ensembles, jobs, snapshots
 from app.store.engine import read
 from app.store.errors import NotFound
-from app.store.jobs import DEFAULT_OWNER
+from app.store.jobs import DEFAULT_OWNER, Idempotency
 from app.store.scopes import Scope
 
 LONGEST_WAIT = 60
+KEY = re.compile(r"[\x21-\x7e]{1,200}")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
     scheme_name="key",
@@ -185,6 +188,15 @@ async def _bounded(request: Request, limit: int) -> bytes:
 
 JsonBody = Annotated[bytes, Depends(_json_body)]
 OptionalJsonBody = Annotated[bytes, Depends(_optional_json_body)]
+
+
+def idempotency_of(owner: str, key: str | None, body: bytes) -> Idempotency | None:
+    """What an `Idempotency-Key` stands for. Raises `Problem` for what is none."""
+    if key is None:
+        return None
+    if not KEY.fullmatch(key):
+        raise bad_header("Idempotency-Key", "Give 1 to 200 printable ASCII characters without spaces.")
+    return Idempotency(key, sha256(body).hexdigest(), owner)
 
 
 def wait_seconds(request: Request) -> int | None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -26,12 +25,13 @@ from app.api.deps import (
     SettingsOf,
     Submitter,
     WatcherOf,
+    idempotency_of,
     matches,
     wait_seconds,
 )
 from app.api.schemas import JobList, JobView, PlanView, RetryRequest
 from app.api.views import job_view, job_views, plan_view
-from app.errors import Problem, bad_body, bad_header
+from app.errors import Problem, bad_body
 from app.settings import Settings
 from app.store import datasets, jobs, wishes, workers
 from app.store.engine import read
@@ -46,8 +46,6 @@ from trainer.spec import TrainingSpec
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 log = structlog.get_logger()
-
-KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 @router.post(
@@ -72,7 +70,7 @@ def submit(
 ) -> JobView:
     """Check the spec and queue it. Once this is answered, the job will reach a final state."""
     spec = parse(body)
-    idempotency = _idempotency(owner, idempotency_key, body)
+    idempotency = idempotency_of(owner, idempotency_key, body)
 
     def store(session: Session) -> tuple[JobView, bool]:
         # What the workers have may have changed since: the same request still stands for its job.
@@ -286,14 +284,6 @@ def _submit(
         max_queued=settings.max_queued,
         idempotency=idempotency,
     )
-
-
-def _idempotency(owner: str, key: str | None, body: bytes) -> Idempotency | None:
-    if key is None:
-        return None
-    if not KEY.fullmatch(key):
-        raise bad_header("Idempotency-Key", "Give 1 to 200 printable ASCII characters without spaces.")
-    return Idempotency(key, sha256(body).hexdigest(), owner)
 
 
 def _labels(given: list[str]) -> tuple[tuple[str, str], ...]:

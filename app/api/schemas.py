@@ -9,6 +9,7 @@ from app.store.scopes import Scope
 from app.store.states import Action, FailureClass, Kind, Phase, Status, Wanted
 from app.store.wishes import From
 from trainer.events import EnsembleKind
+from trainer.report import Report
 
 
 class View(BaseModel):
@@ -240,13 +241,22 @@ class SnapshotList(View):
     items: list[SnapshotView]
 
 
+class CombinedScoresView(View):
+    """How well an ensemble predicts."""
+
+    accuracy: Share
+    error: Share = Field(description="1 - accuracy.")
+    negative_log_likelihood: float | None = Field(description="Mean, in nats; null of a majority vote.")
+
+
 class MemberView(View):
     """A snapshot in an ensemble."""
 
     snapshot_id: str
+    job_id: str
     number: int
     epoch: int
-    weight: float = Field(description="Its share in the average.")
+    weight: float | None = Field(description="Its share in the average; null while it is still to be found out.")
     scores: ScoresView = Field(description="When it stands alone.")
 
 
@@ -257,25 +267,53 @@ class VoteScoresView(View):
     error: Share = Field(description="1 - accuracy.")
 
 
+class EnsembleLinksView(View):
+    """Where an ensemble and its job are."""
+
+    self_: str = Field(alias="self")
+    job: str
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
 class EnsembleView(View):
-    """Averaged predictions of several snapshots, or one model of averaged weights, beside the last model alone."""
+    """Combined predictions of several snapshots, or one model of averaged weights, beside a single model.
+
+    A training's stands beside its last model, on the validation split. One that was made by request, `combined`, is
+    scored by a job of its own, on the split that was named, beside its best member; until then there are no scores.
+    """
 
     id: str
-    job_id: str
-    kind: EnsembleKind = Field(description="As in the spec.")
+    job_id: str = Field(description="The training that made it, or the job that scores it.")
+    name: str = Field(description="That of its job.")
+    owner: str
+    status: Status = Field(description="That of its job.")
+    kind: EnsembleKind | Literal["combined"] = Field(description="As in a training's spec, or made by request.")
+    spec: dict[str, Any] | None = Field(
+        description="What was asked for, all defaults filled in and the snapshots named; null of a training's."
+    )
     averaged: int | None = Field(
         description="What the weights are the average of: epochs of swa, steps of ema; null where predictions are."
     )
-    scores: ScoresView = Field(description="Of averaged probabilities, or of the model of averaged weights.")
-    single: ScoresView = Field(description="The last model alone; of independent members, the last.")
+    scores: CombinedScoresView | None = Field(description="Of the ensemble, or of the model of averaged weights.")
+    single: ScoresView | None = Field(description="The last model, or the best member, alone.")
     geometric_mean: ScoresView | None = Field(
         description="Of the members' geometric mean, to compare; null in ensembles that were scored without it."
     )
     majority_vote: VoteScoresView | None = Field(
         description="Of a vote, to compare, where ties go to the largest sum of probabilities; null as before."
     )
-    members: list[MemberView]
+    members: list[MemberView] = Field(description="Until it is scored, all snapshots that it is chosen from.")
+    report: Report | None = Field(description="All that scoring has found; null in lists and of a training's.")
     created_at: datetime
+    links: EnsembleLinksView
+
+
+class EnsembleList(View):
+    """A page of ensembles, the newest first."""
+
+    items: list[EnsembleView]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
 class DatasetView(View):
@@ -475,5 +513,6 @@ class ProblemView(View):
     from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
     to: str | None = Field(default=None, description="409: the status that it cannot take.")
     allowed: list[Action] | None = Field(default=None, description="409: what may be asked of the job instead.")
+    ensembles: list[str] | None = Field(default=None, description="409: those that need what was to go.")
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)

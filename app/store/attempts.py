@@ -17,7 +17,7 @@ from app.store.errors import Fenced
 from app.store.models import Attempt, Checkpoint, Epoch, Job, Snapshot
 from app.store.reports import Changes, Failure
 from app.store.snapshots import SnapshotRef
-from app.store.states import FailureClass, Outcome, Status, Wanted
+from app.store.states import FailureClass, Kind, Outcome, Status, Wanted
 
 
 def renew(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Wanted:
@@ -65,6 +65,8 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
         checkpoints.keep(session, job_id)
     if changes.ensemble:
         ensembles.store(session, job_id, changes.ensemble)
+    if changes.measured:
+        ensembles.store_measured(session, job_id, changes.measured)
     for kind, message, data in changes.events:
         events.append(session, job, kind, message, data)
     job.version += 1
@@ -117,6 +119,8 @@ def finish(
 def succeed(session: Session, job_id: str, attempt: int) -> None:
     """Everything asked for is stored. Raises `Fenced`."""
     job = _close(session, job_id, attempt, Outcome.SUCCEEDED)
+    if job.kind is Kind.SCORING:
+        ensembles.release_unchosen(session, job_id)
     _finish(session, job, Status.SUCCEEDED)
     events.append(session, job, "succeeded", f"The job succeeded after {job.step} steps.")
 

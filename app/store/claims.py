@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import attempts, checkpoints, datasets, events, jobs, snapshots, turns
+from app.store import attempts, checkpoints, datasets, ensembles, events, jobs, snapshots, turns
 from app.store.checkpoints import CheckpointRef
 from app.store.clock import from_now
 from app.store.models import Attempt, Dataset, Job, Worker
@@ -81,7 +81,10 @@ def claim(
     _tell_start(session, job, worker_id, device, step)
     session.flush()
     dataset = session.get_one(Dataset, job.dataset_id) if job.dataset_id else None
-    taken = snapshots.of_job(session, job.id)
+    if job.kind is Kind.SCORING:
+        needed = ensembles.members_of_job(session, job.id)
+    else:
+        needed = snapshots.of_job(session, job.id)
     return Claim(
         job_id=job.id,
         attempt=job.attempt,
@@ -91,7 +94,7 @@ def claim(
         devices=job.devices,
         dataset=datasets.facts(dataset) if dataset else None,
         checkpoint=checkpoint,
-        snapshots=tuple(SnapshotRef(snapshot.number, snapshot.step, snapshot.sha256) for snapshot in taken),
+        snapshots=tuple(map(snapshots.ref, needed)),
         max_runtime=job.max_runtime,
         seconds_left=seconds_left,
     )

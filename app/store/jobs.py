@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, or_, select, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
-from app.store import blobs, cursors, events, ids
+from app.store import blobs, cursors, events, ids, snapshots
 from app.store.clock import ago, now
 from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound, QueueFull
 from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, Json, Snapshot
@@ -221,11 +221,12 @@ def page(
 def delete(session: Session, job_id: str) -> None:
     """Remove a finished job, all that belongs to it, and the blobs that only it needed.
 
-    Raises `NotFound`, or `MoveRefused` for a job that is not final.
+    Raises `NotFound`, `MoveRefused` for a job that is not final, or `InUse` where ensembles are made of its snapshots.
     """
     job = lock(session, job_id)
     if not job.status.is_final:
         raise MoveRefused(job.id, job.status, "deleted", ACTIONS[job.status])
+    snapshots.refuse_use(session, job.id, "deleted")
     owned = [
         hash
         for table in (Snapshot, Checkpoint)

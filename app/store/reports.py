@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.store.checkpoints import CheckpointRef
-from app.store.ensembles import NewEnsemble
+from app.store.ensembles import MeasuredEnsemble, NewEnsemble
 from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Phase
 from trainer.events import LayersInspected
@@ -48,4 +48,5 @@ class Changes:
     snapshots: list[NewSnapshot] = field(default_factory=list)
     checkpoints: list[CheckpointRef] = field(default_factory=list)
     ensemble: NewEnsemble | None = None
+    measured: MeasuredEnsemble | None = None
     events: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
