@@ -141,7 +141,7 @@ def test_a_folder_without_a_database_is_said(tmp_path: Path) -> None:
     done = run([*ANNEALER, "keys", "list", "--data", "none"], tmp_path)
 
     assert done.returncode == 2
-    assert "There is no database in none/" in done.stderr
+    assert "There is no service in none: `annealer up --data none`" in done.stderr
     assert not (tmp_path / "none").exists()
 
 
