@@ -7,13 +7,14 @@ Two come with the package: `mnist5k`, 5,000 digits of MNIST (`trainer/mnist5k/NO
 import gzip
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,22 +62,29 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A training and a validation split of images of one size."""
+    """A training and a validation split of images of one size, and a test split where there is one.
+
+    `known_sha256` is the hash where it was computed before, so that a large data set is not read for it.
+    """
 
     name: str
     train: Split
     validation: Split
     classes: tuple[str, ...]
+    test: Split | None = None
+    known_sha256: str | None = None
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the content: class names, shapes and bytes of both splits. The name has no part in it."""
-        digest = sha256("\0".join(self.classes).encode())
-        for split in (self.train, self.validation):
-            for array in (split.images, split.labels):
-                digest.update(repr((array.shape, array.dtype.str)).encode())
-                digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        """Hash of the content, as `content_hash` has it."""
+        return self.known_sha256 or content_hash(self)
+
+    def splits(self) -> Iterator[tuple[str, Split]]:
+        """The splits that there are, by name: training, validation, test."""
+        yield "train", self.train
+        yield "validation", self.validation
+        if self.test:
+            yield "test", self.test
 
     @property
     def facts(self) -> DataFacts:
@@ -92,6 +100,35 @@ class DataSet:
             train_count=len(self.train),
             validation_count=len(self.validation),
         )
+
+
+class ContentHash:
+    """The hash of a data set in the making: class names, then shape, type and bytes of each array as they come."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._digest = sha256("\0".join(classes).encode())
+
+    def begin(self, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
+        """An array of this shape follows."""
+        self._digest.update(repr((shape, dtype.str)).encode())
+
+    def update(self, part: NDArray[Any]) -> None:
+        """The next rows of it, in C order."""
+        self._digest.update(np.ascontiguousarray(part).data)
+
+    def hexdigest(self) -> str:
+        """The hash of all that came."""
+        return self._digest.hexdigest()
+
+
+def content_hash(dataset: DataSet) -> str:
+    """Class names, shapes and bytes of all splits, read once from end to end. The name has no part in it."""
+    content = ContentHash(dataset.classes)
+    for _, split in dataset.splits():
+        for array in (split.images, split.labels):
+            content.begin(array.shape, array.dtype)
+            content.update(array)
+    return content.hexdigest()
 
 
 def load(name: str) -> DataSet:
