@@ -1,12 +1,9 @@
-"""Data sets as whole arrays in memory, and the reader of MNIST's file format.
+"""Data sets as arrays in memory, or mapped into it.
 
 Two come with the package: `mnist5k`, 5,000 digits of MNIST (`trainer/mnist5k/NOTICE.md` says whose they are), and
 `gaussian`, noise to watch how signals pass through layers.
 """
 
-import gzip
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.datasets.idx import read_idx
 from trainer.errors import DataInvalid
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 DIGITS = tuple("0123456789")
-
-UNSIGNED_BYTE = 8
-LARGEST_IDX_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -146,28 +141,6 @@ def load_folder(folder: Path) -> DataSet:
     return _load(folder, folder.name, None)
 
 
-def read_idx(path: Traversable) -> NDArray[np.uint8]:
-    """An array of unsigned bytes in IDX, the format of MNIST, gzip or not. Raises `DataInvalid`."""
-    data = _bytes(path)
-    if len(data) < 4 or data[:2] != b"\0\0":
-        raise DataInvalid(f"{path.name} is not an IDX file: it does not begin with two zero bytes.")
-    kind, dimensions = data[2], data[3]
-    if kind != UNSIGNED_BYTE:
-        raise DataInvalid(f"{path.name} holds numbers of type {kind:#04x}; only unsigned bytes (0x08) are read.")
-    start = 4 + 4 * dimensions
-    if dimensions == 0 or len(data) < start:
-        raise DataInvalid(f"{path.name} ends within its header.")
-    shape = struct.unpack(f">{dimensions}I", data[4:start])
-    promised = 1
-    for size in shape:
-        promised *= size
-    if promised != len(data) - start:
-        raise DataInvalid(
-            f"{path.name} promises {promised} bytes ({'×'.join(map(str, shape))}) and holds {len(data) - start}."
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-
-
 def _mnist5k() -> DataSet:
     return _load(resources.files("trainer") / "mnist5k", "mnist5k", DIGITS)
 
@@ -217,20 +190,6 @@ def _file(folder: Traversable, name: str) -> Traversable:
         if candidate.is_file():
             return candidate
     raise DataInvalid(f"There is no {name} (or {name}.gz) in {folder.name}.")
-
-
-def _bytes(path: Traversable) -> bytes:
-    with path.open("rb") as file:
-        if not path.name.endswith(".gz"):
-            return file.read()
-        try:
-            with gzip.open(file) as unpacked:
-                data: bytes = unpacked.read(LARGEST_IDX_BYTES + 1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataInvalid(f"{path.name} is a damaged gzip file: {error}.") from error
-    if len(data) > LARGEST_IDX_BYTES:
-        raise DataInvalid(f"{path.name} unpacks to more than {LARGEST_IDX_BYTES} bytes.")
-    return data
 
 
 def _size(split: Split) -> str:

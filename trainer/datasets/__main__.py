@@ -8,19 +8,21 @@ from typing import get_args
 from pydantic import ValidationError
 
 from trainer.datasets.budget import Progress
-from trainer.datasets.importer import import_data
+from trainer.datasets.downloads import KNOWN
+from trainer.datasets.importer import import_data, import_known
 from trainer.datasets.manifest import Manifest
 from trainer.datasets.options import Filter, Fit, Format, GivenSplit, ImportOptions, SplitRule, StratifiedSplit
 from trainer.errors import DataInvalid
 
 DONE, BAD_INPUT = 0, 2
+DOWNLOADS = Path("~/.cache/annealer").expanduser()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 0 done, 2 bad input."""
     asked = _parser().parse_args(arguments)
     try:
-        manifest = import_data(asked.path, asked.out, _options(asked), name=asked.name, report=_progress())
+        manifest = _import(asked)
     except DataInvalid as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -35,10 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
     return DONE
 
 
+def _import(asked: argparse.Namespace) -> Manifest:
+    options, name = _options(asked), str(asked.path)
+    if name in KNOWN and not asked.path.exists():
+        return import_known(name, asked.out, asked.downloads / name, options, report=_show)
+    return import_data(asked.path, asked.out, options, name=asked.name, report=_show)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer.datasets", description="Pack a data set, with no server.")
-    parser.add_argument("path", type=Path, help="folder, zip, tar, npz or CSV; docs/datasets.md has the formats")
+    parser.add_argument("path", type=Path, help=f"folder, zip, tar, npz or CSV, or {', '.join(KNOWN)}")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pack; it must not exist")
+    parser.add_argument("--downloads", type=Path, default=DOWNLOADS, help=f"folder for what is fetched; {DOWNLOADS}")
     parser.add_argument("--name", help="of the data set; default: that of the path")
     parser.add_argument("--format", choices=get_args(Format), help="default: found out")
     parser.add_argument("--size", help="of the packed images, HEIGHTxWIDTH or one number; default: as they are")
@@ -100,13 +110,11 @@ def _shortened(classes: tuple[str, ...]) -> str:
     return shown if len(classes) <= 10 else f"{shown}, … {classes[-1]}"
 
 
-class _progress:
-    """Shows how far it is on one line, where a person watches."""
-
-    def __call__(self, progress: Progress) -> None:
-        if sys.stderr.isatty():
-            total = f" of {progress.total:,}" if progress.total else ""
-            print(f"\r{progress.stage} {progress.done:,}{total}\033[K", end="", file=sys.stderr, flush=True)
+def _show(progress: Progress) -> None:
+    """How far it is, on one line, where a person watches."""
+    if sys.stderr.isatty():
+        total = f" of {progress.total:,}" if progress.total else ""
+        print(f"\r{progress.stage} {progress.done:,}{total}\033[K", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

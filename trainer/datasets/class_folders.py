@@ -8,17 +8,9 @@ from trainer.datasets.container import Container
 from trainer.datasets.findings import Findings, refused
 from trainer.datasets.manifest import Note, SplitName
 from trainer.datasets.source import ImageFile, Source
+from trainer.datasets.splits import ALIASES
 from trainer.errors import Finding
 
-SPLIT_NAMES: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-    "testing": "test",
-}
 DOCUMENTS = (".txt", ".md", ".rst", ".pdf", ".html", ".json", ".yaml", ".yml", ".xml", ".csv", ".tsv")
 
 
@@ -99,7 +91,7 @@ def _wrapper(container: Container) -> str:
     start = ""
     while True:
         tops = _tops(container, start)
-        if len(tops) != 1 or (top := tops.pop()).lower() in SPLIT_NAMES or not _tops(container, f"{start}{top}/"):
+        if len(tops) != 1 or (top := tops.pop()).lower() in ALIASES or not _tops(container, f"{start}{top}/"):
             return start
         start = f"{start}{top}/"
 
@@ -113,7 +105,7 @@ def _tops(container: Container, start: str) -> set[str]:
 def _split_folders(container: Container, start: str) -> dict[str, SplitName]:
     """The folders that are splits. A class may be called `train` where it has no folders below it."""
     tops = _tops(container, start)
-    found = {top: SPLIT_NAMES[top.lower()] for top in sorted(tops) if top.lower() in SPLIT_NAMES}
+    found = {top: ALIASES[top.lower()] for top in sorted(tops) if top.lower() in ALIASES}
     if "train" not in found.values() or not any(_tops(container, f"{start}{top}/") for top in found):
         return {}
     by_split: dict[SplitName, str] = {}

@@ -3,18 +3,35 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 from trainer.datasets import names
 from trainer.datasets.budget import Budget
 from trainer.datasets.findings import Findings, refused
+from trainer.datasets.stream import Stream
 from trainer.errors import DataRefused, Finding
 
 PIECE = 64 * 1024
 
 
+class Guarded:
+    """A stream whose errors tell which entry is damaged."""
+
+    def __init__(self, stream: Stream, name: str, errors: tuple[type[Exception], ...]) -> None:
+        self._stream = stream
+        self._name = name
+        self._errors = errors
+
+    def read(self, size: int, /) -> bytes:
+        """As the stream's own. Raises `DataRefused`."""
+        try:
+            return self._stream.read(size)
+        except self._errors as error:
+            raise damaged(self._name, error) from None
+
+
 class Container(ABC):
-    """Entries by their clean paths with their sizes in bytes, in the order of code points, and the folders above them."""
+    """Entries by their clean paths with their sizes in bytes, in the order of code points, and all folders."""
 
     kind: ClassVar[str]
 
@@ -26,7 +43,7 @@ class Container(ABC):
         self.folders: frozenset[str] = frozenset()
 
     @abstractmethod
-    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, name: str) -> AbstractContextManager[Stream]:
         """An entry's bytes as a stream that is read forward. Raises `DataRefused` here or where it is read."""
 
     def close(self) -> None:
@@ -35,25 +52,38 @@ class Container(ABC):
 
     def each(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes | Finding]]:
         """These entries whole, or why one cannot be read, in the order that is cheapest."""
+        readable = set()
         for name in wanted:
+            if finding := self._unfit(name):
+                yield name, finding
+            else:
+                readable.add(name)
+        yield from self._each(readable)
+
+    def read(self, name: str) -> bytes:
+        """One entry whole. Raises `DataRefused` where it is empty, too large or damaged."""
+        if finding := self._unfit(name):
+            raise DataRefused([finding])
+        with self.open(name) as stream:
+            return read_whole(stream, self.entries[name], name)
+
+    def _each(self, wanted: set[str]) -> Iterator[tuple[str, bytes | Finding]]:
+        for name in sorted(wanted):
             try:
                 yield name, self.read(name)
             except DataRefused as error:
                 yield name, error.findings[0]
 
-    def read(self, name: str) -> bytes:
-        """One entry whole. Raises `DataRefused` where it is too large or damaged."""
-        if finding := self.too_large(name):
-            raise DataRefused([finding])
-        with self.open(name) as stream:
-            return read_whole(stream, self.entries[name], name)
-
-    def too_large(self, name: str) -> Finding | None:
-        """Why an entry is not held in memory, if it is not."""
+    def _unfit(self, name: str) -> Finding | None:
+        """Why an entry is not to be held in memory, if it is not."""
         size, most = self.entries[name], self.limits.entry_bytes
-        if size <= most:
-            return None
-        return Finding(name, "file_too_large", f"It has {size} bytes; at most {most} are read of one file.")
+        if names.is_nested(name):
+            return Finding(name, "nested_archive", "It is an archive within the source; unpack it, or take it away.")
+        if size == 0:
+            return Finding(name, "empty_file", "It is empty; copy it again, or take it away.")
+        if size > most:
+            return Finding(name, "file_too_large", f"It has {size} bytes; at most {most} are read of one file.")
+        return None
 
 
 class Listing:
@@ -147,7 +177,23 @@ class Listing:
         raise refused(self.budget.source, code, detail)
 
 
-def read_whole(stream: BinaryIO, size: int, name: str) -> bytes:
+def damaged(name: str, error: Exception) -> DataRefused:
+    """An error of an entry, or of a whole archive, that cannot be unpacked."""
+    reason = str(error).rstrip(".") or type(error).__name__
+    return refused(name, "damaged", f"It is damaged: {reason}; pack or copy it again.")
+
+
+def read_exactly(stream: Stream, size: int, name: str) -> bytes:
+    """The next `size` bytes. Raises `DataRefused` where the stream ends before."""
+    data = bytearray()
+    while len(data) < size and (piece := stream.read(min(PIECE, size - len(data)))):
+        data += piece
+    if len(data) < size:
+        raise refused(name, "damaged", f"It ends {size - len(data)} bytes too early; pack or copy it again.")
+    return bytes(data)
+
+
+def read_whole(stream: Stream, size: int, name: str) -> bytes:
     """All that a stream has, which must be `size` bytes; no more is ever held. Raises `DataRefused`."""
     pieces, left = [], size + 1
     while left and (piece := stream.read(min(PIECE, left))):

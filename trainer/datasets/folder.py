@@ -3,11 +3,11 @@
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 from trainer.datasets.budget import Budget
 from trainer.datasets.container import Container, Listing
 from trainer.datasets.findings import refused
+from trainer.datasets.stream import Stream
 
 LINK = "It is a link or no plain file; put the file itself there."
 
@@ -25,7 +25,7 @@ class Folder(Container):
         self._walk(listing)
         listing.finish(self)
 
-    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, name: str) -> AbstractContextManager[Stream]:
         """An entry's bytes."""
         try:
             return os.fdopen(os.open(self.path / self._raw[name], os.O_RDONLY | os.O_NOFOLLOW), "rb")

@@ -48,9 +48,9 @@ class Unreadable(ValueError):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings of odd metadata are no news to anybody; its alarm at size is raised and caught."""
+    """Libraries' warnings of odd metadata are no news to anybody; Pillow's alarm at size is raised and caught."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 

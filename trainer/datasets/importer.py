@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -11,30 +12,35 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from trainer.datasets import images, names, oddities, pack, sheet, splits
+from trainer.datasets import formats, images, names, oddities, pack, sheet, splits
 from trainer.datasets.budget import Budget, Progress
 from trainer.datasets.container import Container
+from trainer.datasets.downloads import KNOWN, fetch
 from trainer.datasets.findings import Findings, refused
 from trainer.datasets.folder import Folder
-from trainer.datasets.formats import recognise
 from trainer.datasets.limits import Limits
 from trainer.datasets.manifest import VERSION, Manifest, Note, Origin, SplitFacts, Splits
 from trainer.datasets.options import ImportOptions
 from trainer.datasets.source import Block, ImageFile, Source
 from trainer.datasets.splits import NAMES, NONE
 from trainer.datasets.spool import Spool
+from trainer.datasets.tars import UNPACKERS, Tar
 from trainer.datasets.writer import Writer, Written
+from trainer.datasets.zips import Zip
 from trainer.errors import DataInvalid, Finding
 
 PARTIAL = ".partial-"
 """How the name of an unfinished folder begins, beside the one that it is to become."""
+
+TAR_MARK = 257
+"""Where a tar says that it is one."""
 
 DEFAULTS = ImportOptions()
 LIMITS = Limits()
 
 
 def import_data(
-    source: Path,
+    path: Path,
     folder: Path,
     options: ImportOptions = DEFAULTS,
     *,
@@ -42,38 +48,62 @@ def import_data(
     limits: Limits = LIMITS,
     report: Callable[[Progress], None] | None = None,
 ) -> Manifest:
-    """Pack what lies at `source` into `folder`, which must not exist and appears whole or not at all.
+    """Pack what lies at `path` into `folder`, which must not exist and appears whole or not at all.
 
-    `name` is the data set's, else the source's without its extensions. `report` is told how far it is and may raise,
-    which ends the import. Memory is bounded by the limits, and disk by twice the pack. Raises `DataRefused` with what is
-    wrong, entry by entry; `OSError` where the disk is full or the source cannot be read.
+    `name` is the data set's, else the path's without its extensions. `report` is told how far it is and may raise,
+    which ends the import. Memory is bounded by the limits, and disk by twice the pack. Raises `DataRefused` with what
+    is wrong, entry by entry; `OSError` where the disk is full or the source cannot be read.
     """
     if folder.exists():
         raise DataInvalid(f"{folder.name} exists already; give another folder.")
-    budget = Budget(source.name, limits, report)
-    with _unfinished(folder) as partial, images.quiet(), closing(_opened(source, budget)) as container:
-        return Import(container, partial, options, budget, name or source.name.partition(".")[0]).run()
+    budget = Budget(path.name, limits, report)
+    table = path.name if path.suffix.lower() == ".csv" else None
+    with _unfinished(folder) as partial, images.quiet(), closing(_opened(path, budget)) as container:
+        source = formats.read(container, options.format, table)
+        return Import(container, source, partial, options, budget).run(name or path.name.partition(".")[0])
+
+
+def import_known(
+    name: str,
+    folder: Path,
+    downloads: Path,
+    options: ImportOptions = DEFAULTS,
+    *,
+    mirrors: Sequence[str] = (),
+    limits: Limits = LIMITS,
+    report: Callable[[Progress], None] | None = None,
+) -> Manifest:
+    """As `import_data`, of one of `KNOWN` by its name; its files come into `downloads` and stay there.
+
+    `mirrors` are asked before those that are known. Raises `DataInvalid` where no mirror has a file.
+    """
+    known = KNOWN[name]
+    path = fetch(known, downloads, mirrors=mirrors, report=report)
+    if known.classes and not options.classes:
+        options = options.model_copy(update={"classes": known.classes})
+    return import_data(path, folder, options, name=name, limits=limits, report=report)
 
 
 class Import:
     """One import into a folder of its own."""
 
-    def __init__(self, container: Container, folder: Path, options: ImportOptions, budget: Budget, name: str) -> None:
+    def __init__(
+        self, container: Container, source: Source, folder: Path, options: ImportOptions, budget: Budget
+    ) -> None:
         self.container = container
+        self.source = source
         self.folder = folder
         self.options = options
         self.budget = budget
-        self.name = name
         self.unreadable = Findings(budget.limits.findings)
         self.misnamed = Findings(budget.limits.findings)
         self.spool = Spool(folder / "spool", budget.limits, budget.source)
 
-    def run(self) -> Manifest:
+    def run(self, name: str) -> Manifest:
         """Read, split, write, describe. Raises `DataRefused`."""
-        source = recognise(self.container, self.options)
-        classes = self._classes(source)
+        classes = self._classes()
         try:
-            self._read(source)
+            self._read()
         finally:
             self.spool.close()
         if not self.options.skip_unreadable:
@@ -84,24 +114,24 @@ class Import:
         assigned = splits.assign(
             self.options.split, self.spool.splits, self.spool.labels, self.spool.keys, classes, self.budget.source
         )
-        return self._pack(source, classes, assigned)
+        return self._pack(name, classes, assigned)
 
-    def _classes(self, source: Source) -> tuple[str, ...]:
+    def _classes(self) -> tuple[str, ...]:
         """The names of the classes, checked."""
-        classes = self.options.classes or source.classes
-        if self.options.classes and len(classes) != len(source.classes):
+        classes = self.options.classes or self.source.classes
+        if self.options.classes and len(classes) != len(self.source.classes):
             raise refused(
                 self.budget.source,
                 "wrong_class_count",
-                f"It has {len(source.classes)} classes, and {len(classes)} names for them are given.",
+                f"It has {len(self.source.classes)} classes, and {len(classes)} names for them are given.",
             )
         check_classes(classes, self.budget)
         return classes
 
-    def _read(self, source: Source) -> None:
+    def _read(self) -> None:
         """Decode every image into the spool."""
         done = 0
-        for part in source.parts:
+        for part in self.source.parts:
             split = NONE if part.split is None else NAMES.index(part.split)
             if isinstance(part, Block):
                 fitted = images.fit_block(part.images, self.options)
@@ -110,7 +140,7 @@ class Import:
             else:
                 self._read_file(part, split)
                 done += 1
-            self.budget.tell("reading", done, source.count)
+            self.budget.tell("reading", done, self.source.count)
 
     def _read_file(self, part: ImageFile, split: int) -> None:
         if isinstance(part.content, Finding):
@@ -125,13 +155,13 @@ class Import:
             self.misnamed.add(Finding(part.name, "wrong_extension", f"It is {kind}."))
         self.spool.add(part.name, part.label, split, images.pixels(images.fit(image, self.options)))
 
-    def _pack(self, source: Source, classes: Sequence[str], assigned: splits.Assigned) -> Manifest:
+    def _pack(self, name: str, classes: Sequence[str], assigned: splits.Assigned) -> Manifest:
         self._check_counts(classes, assigned)
         written = Writer(self.folder, self.spool, classes, self.budget).write(assigned.splits)
         self.spool.path.unlink()
-        notes = [*source.notes, *assigned.notes, *self._file_notes()]
+        notes = [*self.source.notes, *assigned.notes, *self._file_notes()]
         notes += oddities.notes(written, classes, self.spool.keys, self.budget.limits.findings)
-        manifest = self._manifest(source, classes, written, notes)
+        manifest = self._manifest(name, classes, written, notes)
         train = pack.open_split(self.folder, "train", manifest)
         (self.folder / pack.SAMPLES).write_bytes(sheet.draw(train, classes))
         (self.folder / pack.MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
@@ -157,7 +187,7 @@ class Import:
                 f"{self.misnamed.count} images are of another kind than their names say; they were read.",
             )
 
-    def _manifest(self, source: Source, classes: Sequence[str], written: Written, notes: Sequence[Note]) -> Manifest:
+    def _manifest(self, name: str, classes: Sequence[str], written: Written, notes: Sequence[Note]) -> Manifest:
         assert self.spool.shape is not None
         channels, height, width = self.spool.shape
         facts = {
@@ -169,7 +199,7 @@ class Import:
         }
         return Manifest(
             version=VERSION,
-            name=self.name,
+            name=name,
             sha256=written.sha256,
             classes=tuple(classes),
             channels=channels,
@@ -181,7 +211,7 @@ class Import:
             origin=Origin(
                 source=self.container.name,
                 container=self.container.kind,
-                format=source.format,
+                format=self.source.format,
                 options=self.options,
                 versions=_versions(),
             ),
@@ -213,7 +243,20 @@ def check_classes(classes: Sequence[str], budget: Budget) -> None:
 
 
 def _opened(source: Path, budget: Budget) -> Container:
-    return Folder(source, budget)
+    """What lies at a path, by its content; around a CSV its folder."""
+    if source.is_dir():
+        return Folder(source, budget)
+    if source.suffix.lower() == ".csv":
+        return Folder(source.parent, budget)
+    with source.open("rb") as file:
+        start = file.read(tarfile.BLOCKSIZE)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return Zip(source, budget)
+    if start.startswith(tuple(UNPACKERS)) or start[TAR_MARK : TAR_MARK + 5] == b"ustar":
+        return Tar(source, budget)
+    raise refused(
+        source.name, "unknown_format", "It is no folder, zip, tar, npz or CSV; docs/datasets.md has what is read."
+    )
 
 
 @contextmanager

@@ -13,6 +13,17 @@ from trainer.datasets.manifest import Note, SplitName
 from trainer.datasets.options import GivenSplit, SplitRule, StratifiedSplit
 
 NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
+ALIASES: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call them, in small letters."""
+
 TRAIN, VALIDATION, TEST = range(3)
 NONE = -1
 """The split of an image whose source has no splits."""

@@ -78,7 +78,7 @@ class Spool:
                 raise refused(
                     name,
                     "side_too_long",
-                    f"It is {height}×{width}, and packed images have at most {self.limits.side} pixels a side; give a size.",
+                    f"It is {height}×{width}; a side has at most {self.limits.side} pixels in a pack; give a size.",
                 )
             self.shape = (channels, height, width)
         if self.shape == shape:
