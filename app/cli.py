@@ -19,8 +19,9 @@ Exit codes: 0 done (of watch: the job succeeded), 1 doctor found a problem, 2 ba
 was cancelled, 5 the server cannot be reached, 6 the server refused."""
 
 cli = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-for subject in (service, specs, jobs, results, datasets, operations):
+for subject in (service, specs, jobs, results, operations):
     cli.add_typer(subject.commands)
+cli.add_typer(datasets.commands, name="datasets")
 cli.add_typer(keys.commands, name="keys")
 
 
@@ -39,6 +40,7 @@ def main() -> None:
 def _explain(error: Exception) -> tuple[int, str]:
     from app.client import ClientError, ProblemError, Unreachable
     from app.embedded import CannotStart
+    from app.parcel import Unsendable
     from trainer.errors import SpecInvalid
 
     match error:
@@ -48,6 +50,8 @@ def _explain(error: Exception) -> tuple[int, str]:
             return _problem(error)
         case ClientError() | CannotStart():
             return REFUSED, str(error)
+        case Unsendable():
+            return BAD_INPUT, str(error)
         case SpecInvalid():
             return BAD_INPUT, "\n".join(mistake.detail for mistake in error.mistakes)
         case OSError() if error.filename:
@@ -56,6 +60,9 @@ def _explain(error: Exception) -> tuple[int, str]:
 
 
 def _problem(error: "ProblemError") -> tuple[int, str]:
-    places = [f"{place.pointer or place.parameter or place.header}: {place.detail}" for place in error.problem.errors]
+    places = [
+        f"{place.pointer or place.parameter or place.header or place.entry}: {place.detail}"
+        for place in error.problem.errors
+    ]
     code = BAD_INPUT if error.problem.status == 422 else REFUSED
     return code, "\n".join([str(error), *places])

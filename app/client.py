@@ -31,8 +31,9 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from app import keytext
+from app import keytext, parcel
 from app.api.schemas import (
+    DatasetDetailView,
     DatasetList,
     DatasetView,
     EnsembleView,
@@ -49,6 +50,7 @@ from app.api.schemas import (
     ReadinessView,
     SnapshotList,
     SnapshotView,
+    UploadView,
     WorkerList,
     WorkerView,
 )
@@ -283,8 +285,79 @@ class Client:
         return self._read(EnsembleView, "GET", f"/v1/jobs/{job_id}/ensemble")
 
     def datasets(self) -> list[DatasetView]:
-        """What specs can name."""
-        return self._read(DatasetList, "GET", "/v1/datasets").items
+        """What specs can name, and what is to become that."""
+        found: list[DatasetView] = []
+        parameters: dict[str, str] = {}
+        while True:
+            page = self._read(DatasetList, "GET", "/v1/datasets", params=parameters)
+            found += page.items
+            if page.next_cursor is None:
+                return found
+            parameters = {"cursor": page.next_cursor}
+
+    def dataset(self, name: str) -> DatasetDetailView:
+        """A data set by its name or id, with all that is known of it. Raises `NotFound`."""
+        return self._read(DatasetDetailView, "GET", f"/v1/datasets/{name}")
+
+    def sample(self, name: str) -> bytes:
+        """A picture (PNG) of some images of each class. Raises `NotFound`, or `Refused` until the data set is ready."""
+        return self._call("GET", f"/v1/datasets/{name}/sample.png").content
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete a data set. Raises `NotFound`, or `Refused` while jobs need it."""
+        self._call("DELETE", f"/v1/datasets/{name}")
+
+    def upload(
+        self,
+        path: Path,
+        *,
+        owner: str | None = None,
+        report: Callable[[int, int], None] | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> UploadView:
+        """Send a file, or a folder as a tar made on the way; begun again, it goes on where it was.
+
+        `report` is told bytes that have arrived and all. Survives a server that is away for `patience` seconds. Raises
+        `app.parcel.Unsendable` for what cannot be sent.
+        """
+        sent = parcel.pack(path)
+        announcement = {"name": sent.name, "size": sent.size, "sha256": sent.sha256}
+        headers = {"Annealer-Owner": owner} if owner else {}
+        upload = self._patiently(
+            lambda: self._read(UploadView, "POST", "/v1/uploads", json=announcement, headers=headers),
+            patience=patience,
+        )
+        missing, received = set(upload.missing), upload.received
+        tell = report or (lambda received, size: None)
+        tell(received, sent.size)
+        for number, part in enumerate(sent.parts(upload.part_bytes), 1):
+            if number in missing:
+                self._patiently(lambda: self._put_part(upload.id, number, part), patience=patience)  # noqa: B023
+                received += len(part)
+                tell(received, sent.size)
+        return self._read(UploadView, "GET", f"/v1/uploads/{upload.id}")
+
+    def make_dataset(
+        self,
+        source: Mapping[str, Any],
+        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        owner: str | None = None,
+        keep_upload: bool = False,
+        idempotency_key: str | None = None,
+    ) -> DatasetDetailView:
+        """Have a data set made of an upload (`{"kind": "upload", "upload": id}`) or by name (`"named"`, `"name"`).
+
+        `links.job` is the import, which `watch` follows. Raises `Invalid`, or `Refused` where the name is taken.
+        """
+        document = {"source": source, "name": name, "options": options or {}, "keep_upload": keep_upload}
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        headers |= {"Annealer-Owner": owner} if owner else {}
+        return self._patiently(
+            lambda: self._read(DatasetDetailView, "POST", "/v1/datasets", json=document, headers=headers),
+            patience=10.0,
+        )
 
     def workers(self) -> list[WorkerView]:
         """Workers seen lately."""
@@ -307,6 +380,11 @@ class Client:
         headers = {"Prefer": f"wait={wait}"}
         timeout = self._timeout + wait
         return self._read(LogView, "GET", f"/v1/jobs/{job_id}/logs", params=where, headers=headers, timeout=timeout)
+
+    def _put_part(self, upload_id: str, number: int, part: bytes) -> None:
+        headers = {"Content-Type": "application/octet-stream"}
+        timeout = httpx.Timeout(self._timeout, write=PATIENCE_SECONDS, read=PATIENCE_SECONDS)
+        self._call("PUT", f"/v1/uploads/{upload_id}/parts/{number}", content=part, headers=headers, timeout=timeout)
 
     def _download(self, snapshot: SnapshotView, partial: Path) -> None:
         have = partial.stat().st_size if partial.exists() else 0

@@ -169,6 +169,7 @@ class System:
         migrate.upgrade(self.database_url)
         self._check_keys()
         scratch = str(self.folder.resolve() / "scratch")
+        environment["ANNEALER_WORKER_DATASETS"] = str(self.folder.resolve() / "datasets")
         environment |= {"ANNEALER_WORKER_SCRATCH": scratch, "ANNEALER_WORKER_SLOTS": str(self.slots)}
         if self.threads:
             environment["ANNEALER_WORKER_THREADS"] = str(self.threads)

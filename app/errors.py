@@ -22,6 +22,7 @@ from trainer.errors import SpecInvalid
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
 QUEUE_FULL_SECONDS = 10
+UPLOADS_FULL_SECONDS = 60
 
 log = structlog.get_logger()
 
@@ -122,6 +123,19 @@ def _store_problem(error: store.StoreError) -> Problem:
             return Problem(409, "move-refused", str(error), **members)
         case store.InUse():
             return Problem(409, "in-use", str(error), ensembles=list(error.ensembles))
+        case store.DatasetInUse():
+            return Problem(409, "in-use", str(error), jobs=list(error.jobs))
+        case store.DatasetKept() | store.UploadInUse():
+            return Problem(409, "in-use", str(error))
+        case store.NameTaken():
+            place = {"pointer": "/name", "code": "taken", "detail": str(error)}
+            return Problem(409, "name-taken", str(error), errors=[place])
+        case store.UploadIncomplete():
+            return Problem(409, "upload-incomplete", str(error))
+        case store.UploadsFull():
+            return Problem(429, "uploads-full", str(error), headers={"Retry-After": str(UPLOADS_FULL_SECONDS)})
+        case store.PartInvalid():
+            return Problem(422, "part-invalid", str(error))
         case store.QueueFull():
             return Problem(429, "queue-full", str(error), headers={"Retry-After": str(QUEUE_FULL_SECONDS)})
         case store.KeyReused():

@@ -26,6 +26,7 @@ from app.api import (
     metrics,
     prometheus,
     snapshots,
+    uploads,
     workers,
 )
 from app.api import logs as job_logs
@@ -64,6 +65,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         snapshots,
         ensembles,
         datasets,
+        uploads,
         workers,
         keys,
         health,

@@ -1,16 +1,18 @@
 """What the command line shows: tables, a live progress line, a learning-rate curve."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from rich import box
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
 from app.api.schemas import (
+    DatasetDetailView,
     DatasetView,
     EnsembleView,
     EpochView,
@@ -189,13 +191,57 @@ def event_line(event: EventView) -> str:
 
 def dataset_table(datasets: Iterable[DatasetView]) -> Table:
     """Data sets, a line each."""
-    table = _table("name", "images", "shape", "classes", "sha256")
+    table = _table("name", "status", "images", "shape", "classes", "id")
     for one in datasets:
-        shape = "×".join(str(size) for size in one.shape)
-        table.add_row(
-            one.name, f"{one.train_count:,} + {one.validation_count:,}", shape, str(len(one.classes)), one.sha256[:12]
-        )
+        images = f"{one.train_count:,} + {one.validation_count:,}" if one.status == "ready" else ""
+        table.add_row(one.name, one.status, images, _shape(one), str(len(one.classes) or ""), one.id or "")
     return table
+
+
+def dataset_summary(dataset: DatasetDetailView) -> Table:
+    """What is known of a data set."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("name", dataset.name)
+    table.add_row("status", Text(dataset.status, COLOURS.get(dataset.status, "")))
+    if dataset.owner:
+        table.add_row("owner", dataset.owner)
+    if dataset.splits is None:
+        return table
+    table.add_row("id", dataset.id)
+    table.add_row("images", _shape(dataset))
+    names = [name if len(name) <= 40 else f"{name[:39]}…" for name in dataset.classes[:20]]
+    more = f" and {len(dataset.classes) - 20} more" if len(dataset.classes) > 20 else ""
+    table.add_row("classes", Text(f"{len(dataset.classes)}: {', '.join(names)}{more}"))
+    for name, split in dataset.splits:
+        if split:
+            fewest, most = min(split.per_class), max(split.per_class)
+            table.add_row(name, f"{split.count:,}, of a class {fewest:,} to {most:,}")
+    table.add_row("mean", ", ".join(f"{value:.4g}" for value in dataset.mean or []))
+    table.add_row("std", ", ".join(f"{value:.4g}" for value in dataset.std or []))
+    if dataset.size:
+        table.add_row("size", f"{dataset.size:,} bytes")
+    return table
+
+
+def dataset_lines(dataset: DatasetDetailView) -> Iterator[str]:
+    """What is strange about a data set, or why there is none."""
+    for note in dataset.warnings:
+        yield f"Warning: {note.detail}"
+        yield from (f"  {entry}" for entry in note.entries[:10])
+    if dataset.error:
+        yield f"Failed: {dataset.error.detail}"
+        yield from (f"  {place.entry}: {place.detail}" for place in dataset.error.errors)
+
+
+@contextmanager
+def bytes_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for bytes that are sent; what it yields is told how many of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def worker_table(workers: Iterable[WorkerView]) -> Table:
@@ -392,6 +438,10 @@ def _table(*headers: str) -> Table:
         is_number = header in NUMBERS
         table.add_column(header, justify="right" if is_number else "left", no_wrap=header == "id", overflow="fold")
     return table
+
+
+def _shape(dataset: DatasetView) -> str:
+    return "×".join(map(str, dataset.shape or ()))
 
 
 def _status(job: JobView) -> Text:

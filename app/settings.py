@@ -9,10 +9,15 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.store.retention import Leftover, Limit, Limits
+from app.store.retention import UPLOADS_SECONDS, Leftover, Limit, Limits
 
 SCRATCH = Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}"
 """Where a worker keeps files on their way into the database unless it is told otherwise."""
+DATASETS = SCRATCH.with_name(f"{SCRATCH.name}-datasets")
+"""Where the workers of a machine keep data sets that they have fetched."""
+
+
+MIB, GIB = 1024**2, 1024**3
 
 
 class Settings(BaseSettings):
@@ -29,6 +34,19 @@ class Settings(BaseSettings):
         default=None, min_length=16, description="Opens `/metrics` as a key does, also while the database is away."
     )
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024, description="Largest request body.")
+    max_upload_bytes: int = Field(default=64 * GIB, ge=1, description="Largest file that may be uploaded.")
+    max_uploads_bytes: int = Field(
+        default=256 * GIB, ge=1, description="All uploads together that wait to be imported; more are refused."
+    )
+    max_direct_bytes: int = Field(
+        default=64 * MIB, ge=1, description="Largest file that may come in one request with the wish to import it."
+    )
+    upload_part_bytes: int = Field(
+        default=8 * MIB,
+        ge=64 * 1024,
+        le=GIB,
+        description="Bytes of an upload's parts: what a broken connection costs at most.",
+    )
     max_attempts: int = Field(default=5, ge=1, description="Attempts at a job before its failure is final.")
     max_queued: int = Field(default=10_000, ge=1, description="Jobs that may wait; more are refused for a while.")
     requests_per_minute: int | None = Field(
@@ -57,7 +75,7 @@ class LogSettings(BaseSettings):
 
 
 class KeepSettings(BaseSettings):
-    """How long, and how much in all, of what finished jobs leave behind is kept; `inf` days are for ever."""
+    """How long, and how much in all, of what jobs and clients leave behind is kept; `inf` is for ever."""
 
     model_config = SettingsConfigDict(env_prefix="ANNEALER_KEEP_", frozen=True)
 
@@ -69,6 +87,12 @@ class KeepSettings(BaseSettings):
     checkpoints_bytes: int | None = Field(default=None, ge=0, description="The same, of all finished jobs.")
     logs_days: float = Field(default=90.0, gt=0, description="What training processes wrote.")
     logs_bytes: int | None = Field(default=None, ge=0, description="The same, of all finished jobs.")
+    uploads_hours: float = Field(
+        default=UPLOADS_SECONDS / 3600,
+        gt=0,
+        le=87_600,
+        description="Uploads that no import has read, after they were last used.",
+    )
 
     @property
     def limits(self) -> Limits:
@@ -78,6 +102,11 @@ class KeepSettings(BaseSettings):
             Leftover.CHECKPOINTS: _limit(self.checkpoints_days, self.checkpoints_bytes),
             Leftover.LOGS: _limit(self.logs_days, self.logs_bytes),
         }
+
+    @property
+    def uploads_seconds(self) -> float:
+        """How long an unused upload stays."""
+        return self.uploads_hours * 3600
 
 
 def _limit(days: float, bytes: int | None) -> Limit:

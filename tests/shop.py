@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
+from sqlalchemy.orm import Session
 
 from app.store import attempts, claims, datasets, jobs
 from app.store.claims import Claim
 from app.store.engine import read, write
 from app.store.jobs import Idempotency
-from app.store.models import Attempt, Job
+from app.store.models import Attempt, Blob, Dataset, Job, Upload, Worker
 from app.store.reports import Changes
 from app.store.states import Wanted
 from tests.specs import spec
@@ -19,6 +20,15 @@ ANY = frozenset({"float32", "bfloat16", "float16"})
 ONE = Offer(1, ANY)
 ONE_CPU = {"auto": ONE, "cpu": ONE}
 ONE_FREE = {"auto": 1, "cpu": 1}
+
+
+def clear(session: Session) -> None:
+    """Forget everything but the data sets that come with the package."""
+    session.execute(delete(Job))
+    session.execute(delete(Upload))
+    session.execute(delete(Dataset).where(Dataset.owner.is_not(None)))
+    session.execute(delete(Blob))
+    session.execute(delete(Worker))
 
 
 class Shop:

@@ -244,6 +244,21 @@ class Advanced:
 
 
 @dataclass(frozen=True)
+class PackFileWritten:
+    """A file of an imported data set, of so many bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class DatasetPacked:
+    """An import is done: `manifest` is a document of `trainer.datasets.manifest.Manifest`. Its files came before."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class TaskStopped:
     """Work that is no training was asked to stop: it will begin anew."""
 
@@ -276,6 +291,8 @@ Event = (
     | TrainingFinished
     | Advanced
     | EnsembleMeasured
+    | PackFileWritten
+    | DatasetPacked
     | TaskStopped
     | TaskFinished
 )

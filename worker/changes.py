@@ -2,21 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from app.store.checkpoints import CheckpointRef
+from app.store.datasets import PackFile
 from app.store.ensembles import MeasuredEnsemble, NewEnsemble
 from app.store.reports import Changes, Progress
 from app.store.snapshots import NewSnapshot
 from app.store.states import Phase
+from trainer.datasets.manifest import Manifest
 from trainer.events import (
     Advanced,
     CheckpointReady,
+    DatasetPacked,
     EnsembleMeasured,
     EnsembleScored,
     EpochFinished,
     LayersInspected,
     LintFound,
     NetworkPruned,
+    PackFileWritten,
     PhaseStarted,
     SnapshotTaken,
     StepsFinished,
@@ -67,6 +72,11 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             )
         case CheckpointReady():
             changes.checkpoints.append(CheckpointRef(event.step, event.epoch, hashes[str(message.file)]))
+        case PackFileWritten():
+            changes.pack_files.append(PackFile(event.name, hashes[str(message.file)], event.size))
+        case DatasetPacked():
+            changes.manifest = event.manifest
+            changes.events.append(_packed(Manifest.model_validate(event.manifest, strict=False)))
         case EnsembleMeasured():
             changes.measured = MeasuredEnsemble(event.shares, event.report, event.geometric_mean, event.majority_vote)
             chosen = sum(share > 0 for share in event.shares)
@@ -99,6 +109,13 @@ def _add_steps(changes: Changes, event: StepsFinished) -> None:
         known_steps.extend(steps)
         known_values.extend(values)
     changes.progress = Progress(event.epoch, steps[-1], event.images_per_second)
+
+
+def _packed(manifest: Manifest) -> tuple[str, str, Mapping[str, Any]]:
+    facts, noted = manifest.facts, len(manifest.warnings)
+    told = f"{facts.train_count:,} images to train on and {facts.validation_count:,} to validate, of "
+    told += f"{len(facts.classes)} classes, were packed; {noted} warning{'' if noted == 1 else 's'}."
+    return "dataset_packed", told, {"sha256": facts.sha256, "warnings": [note.code for note in manifest.warnings]}
 
 
 def _snapshot(event: SnapshotTaken, sha256: str) -> NewSnapshot:

@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,8 +24,10 @@ from pathlib import Path
 import torch
 
 from trainer import checkpoint, data, device, snapshot
+from trainer.datasets.pack import open_pack
 from trainer.errors import (
     DataInvalid,
+    DataRefused,
     Diverged,
     ExecutionUnavailable,
     InitializationFailed,
@@ -32,15 +35,23 @@ from trainer.errors import (
     SpecInvalid,
     TrainerError,
 )
-from trainer.events import Advanced, CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
+from trainer.events import (
+    Advanced,
+    CheckpointReady,
+    Event,
+    PackFileWritten,
+    SnapshotTaken,
+    StepsFinished,
+    TrainingStarted,
+)
 from trainer.parsing import parse, parse_as
 from trainer.replicas import meet, meeting_file
 from trainer.scoring import score
 from trainer.spec.scoring import ScoringSpec
 from trainer.train import Resume, train
-from worker import disk
+from worker import disk, intake
 from worker.machine import Machine
-from worker.order import STOP, Data, Order, ScoringTask, TrainingTask
+from worker.order import STOP, Data, ImportTask, Order, ScoringTask, TrainingTask
 from worker.wire import Failed, Message, encode
 
 OUTBOX_EVENTS = 64
@@ -94,6 +105,8 @@ class Outbox(threading.Thread):
             case CheckpointReady(tensors=tensors, facts=facts):
                 name = f"checkpoint-{next(self._numbers)}.safetensors"
                 checkpoint.write(self._scratch / name, tensors, facts)
+            case PackFileWritten(name=name):
+                return f"{intake.PACK}/{name}"
             case _:
                 return None
         return name
@@ -126,7 +139,7 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
                     step = event.done
         outbox.drain()
     except Exception as error:
-        failure = _failure(error, step, order.scratch)
+        failure = _failure(error, step, order.scratch, is_import=isinstance(order.task, ImportTask))
         if failure.failure_class in ("infrastructure", "out_of_memory"):
             sys.excepthook(type(error), error, error.__traceback__)
         else:
@@ -185,6 +198,8 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
             yield from _train(order, order.task, stop)
         case ScoringTask():
             yield from _score(order, order.task, stop)
+        case ImportTask():
+            yield from intake.run(order.task, order.scratch, stop.is_set)
 
 
 def _train(order: Order, task: TrainingTask, stop: threading.Event) -> Iterator[Event]:
@@ -211,7 +226,7 @@ def _score(order: Order, task: ScoringTask, stop: threading.Event) -> Iterator[E
 
 def _load(wanted: Data) -> data.DataSet:
     """The data set of a task. Raises `DataInvalid`."""
-    found = data.load(wanted.name)
+    found = replace(open_pack(wanted.folder), name=wanted.name) if wanted.folder else data.load(wanted.name)
     if found.sha256 != wanted.sha256:
         raise DataInvalid(
             f"The data set {wanted.name} on this worker is not the one that the job was made for "
@@ -220,15 +235,26 @@ def _load(wanted: Data) -> data.DataSet:
     return found
 
 
-def _failure(error: Exception, step: int, scratch: Path) -> Failed:
+def _failure(error: Exception, step: int, scratch: Path, *, is_import: bool) -> Failed:
     match error:
         case Diverged():
             detail = {"epoch": error.epoch, "layer": error.layer, "checkpoint_step": error.checkpoint_step}
             return Failed("diverged", "loss_not_finite", str(error), detail, error.hint, error.step)
+        case DataRefused():
+            found = {"findings": [asdict(finding) for finding in error.findings], "count": error.count}
+            first, more = error.findings[0], error.count - 1
+            told = f"{first.entry}: {first.detail}" + (f" And {more} more." if more else "")
+            return Failed("user", "data_refused", told, found, error.hint, step)
         case SpecInvalid() | DataInvalid() | ExecutionUnavailable() | InitializationFailed() | LintRefused():
             return Failed("user", _code(error), str(error), {}, error.hint, step)
         case TrainerError():
             return Failed("infrastructure", _code(error), str(error), {}, error.hint, step)
+        case intake.OutOfTime():
+            hint = "Give fewer or smaller images, or the worker more time for imports."
+            return Failed("timeout", "processor_time", "The import used up its processor time.", {}, hint, step)
+        case MemoryError() if is_import:
+            hint = "Give smaller images or tables, or the worker more memory for imports."
+            return Failed("out_of_memory", "out_of_memory", "The import ran out of memory.", {}, hint, step)
         case torch.OutOfMemoryError() | MemoryError():
             hint = "Lower batch_size or make the network smaller."
             return Failed("out_of_memory", "out_of_memory", "The device ran out of memory.", {}, hint, step)

@@ -5,8 +5,16 @@ from pathlib import Path
 
 from app.store.reports import Failure
 from app.store.states import FailureClass, Kind
+from app.store.uploads import UploadRef
 from worker import disk
 from worker.wire import Failed
+
+OUT_OF_MEMORY = {
+    Kind.TRAINING: "Lower batch_size, make the network smaller or give the worker more memory.",
+    Kind.SCORING: "Score fewer members, or give the worker more memory.",
+    Kind.IMPORT: "Give smaller images or tables, or the worker more memory.",
+}
+"""What to do about it, by what is done."""
 
 
 def told(event: Failed) -> Failure:
@@ -17,7 +25,7 @@ def told(event: Failed) -> Failure:
 def died(kind: Kind, exit_code: int, *, out_of_memory: bool) -> Failure:
     """The process ended without a word; whether the system has killed some for memory meanwhile."""
     if out_of_memory and exit_code == -9:
-        hint = "Lower batch_size, make the network smaller or give the worker more memory."
+        hint = OUT_OF_MEMORY[kind]
         message = f"The system killed the {kind} because the machine ran out of memory."
         return Failure(FailureClass.OUT_OF_MEMORY, "out_of_memory", message, {}, hint, None)
     how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
@@ -34,6 +42,22 @@ def ran_too_long(limit: float | None) -> Failure:
     message = f"The job has run for the {limit:g} seconds that its max_runtime allows."
     hint = "Retry it to go on from its last checkpoint for as long again, or submit it with a higher max_runtime."
     return Failure(FailureClass.TIMEOUT, "max_runtime", message, {"max_runtime": limit}, hint, None)
+
+
+def upload_unfit(upload: UploadRef | None) -> Failure:
+    """What was to be imported is gone, or has not the content that was announced."""
+    if upload is None:
+        message = "The upload is gone: it was imported, deleted, or not used for too long."
+        return Failure(FailureClass.USER, "upload_gone", message, {}, "Upload the file again.", None)
+    finding = {"entry": upload.name, "code": "upload_damaged", "detail": "Its content has not the SHA-256 announced."}
+    message = f"What has arrived of {upload.name} has not the SHA-256 that was announced, {upload.sha256}."
+    hint = "Upload the file again, while nothing changes it."
+    return Failure(FailureClass.USER, "upload_damaged", message, {"findings": [finding], "count": 1}, hint, None)
+
+
+def dataset_damaged(name: str) -> Failure:
+    """What is stored of a data set is not whole."""
+    return _broken("dataset_damaged", f"The stored files of the data set {name} are damaged; import it again.")
 
 
 def member_damaged(number: int) -> Failure:

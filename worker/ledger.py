@@ -14,7 +14,7 @@ from app.store import attempts, blobs
 from app.store.claims import Claim
 from app.store.engine import is_unavailable, retry
 from app.store.states import Outcome, Wanted
-from trainer.events import CheckpointReady, SnapshotTaken
+from app.store.uploads import UploadRef
 from worker import telemetry
 from worker.changes import changes_of
 from worker.station import Station
@@ -59,6 +59,11 @@ class Ledger:
         self.patiently(lambda: blobs.fetch(self._station.engine, sha256, path))
         return path
 
+    def join(self, upload: UploadRef, path: Path) -> Path:
+        """Write an upload to a file. Raises `BlobDamaged` or `Replaced`."""
+        self.patiently(lambda: blobs.join(self._station.engine, upload.parts, upload.sha256, path))
+        return path
+
     def record(self, batch: Sequence[Message], folder: Path) -> None:
         """Store what a training has reported, with its files in `folder`. Raises `Fenced` or `Replaced`."""
         self._batches += 1
@@ -101,11 +106,7 @@ class Ledger:
             self._replaced.wait(RETRY_SECONDS)
 
     def _record(self, batch: Sequence[Message], folder: Path) -> None:
-        files = [
-            message.file
-            for message in batch
-            if message.file and isinstance(message.event, SnapshotTaken | CheckpointReady)
-        ]
+        files = [message.file for message in batch if message.file]
         if files:
             # Blobs know no attempts: who has been replaced is to write none.
             self.renew()

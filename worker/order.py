@@ -3,15 +3,21 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.datasets.limits import Limits
+
 STOP = b"stop"
 
 
 @dataclass(frozen=True)
 class Data:
-    """The data set that a task needs, which must have this content."""
+    """The data set that a task needs, which must have this content.
+
+    Its pack lies in `folder`; there is none where it comes with the package.
+    """
 
     name: str
     sha256: str
+    folder: Path | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,22 @@ class ScoringTask:
     members: tuple[tuple[str, Path], ...]
 
 
-Task = TrainingTask | ScoringTask
+@dataclass(frozen=True)
+class ImportTask:
+    """Make a data set as a spec says: of a file that was uploaded, or (None) of what everybody knows by name.
+
+    `mirror` is asked first for that. `memory_bytes` and `processor_seconds` are the process's own limits.
+    """
+
+    spec: str
+    source: Path | None
+    mirror: str | None
+    limits: Limits
+    memory_bytes: int
+    processor_seconds: int
+
+
+Task = TrainingTask | ScoringTask | ImportTask
 """What is to be done: one type a kind of job, and for each a function of `worker.child`."""
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.settings import SCRATCH
+from app.settings import DATASETS, GIB, MIB, SCRATCH
 from app.store.logs import FEWEST_BYTES
 
 
@@ -54,6 +54,32 @@ class WorkerSettings(BaseSettings):
         default=15.0,
         gt=0,
         description="How long a worker may take to stop; its trainings get two thirds of it for a checkpoint.",
+    )
+
+    datasets: Path = Field(
+        default=DATASETS,
+        description="Folder for data sets that were fetched from the database; the workers of a machine may share it.",
+    )
+    datasets_bytes: int = Field(
+        default=20 * GIB,
+        ge=0,
+        description="What is kept there of data sets that no job of this machine uses now; the least recently used go.",
+    )
+    datasets_mirror: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where data sets by name are looked for first: in `mnist/`, `cifar10/` and so on below it.",
+    )
+    import_memory_bytes: int = Field(
+        default=4 * GIB, ge=256 * MIB, description="What the process of an import may take of memory."
+    )
+    import_bytes: int = Field(
+        default=64 * GIB, ge=MIB, description="What an import may unpack to, and the most that it may pack."
+    )
+    import_seconds: float = Field(
+        default=86_400.0,
+        gt=0,
+        description="How long one attempt at an import may take, by the clock and of processors.",
     )
 
     metrics_port: int | None = Field(

@@ -17,6 +17,7 @@ from trainer.offer import Offer
 from worker import scratch
 from worker.devices import Devices
 from worker.machine import Machine
+from worker.packs import Packs
 from worker.settings import WorkerSettings
 from worker.team import Team
 
@@ -41,10 +42,12 @@ class Station:
     teams: set[Team] = field(default_factory=set)
     searches: list[threading.Thread] = field(default_factory=list)
     devices: Devices = field(init=False)
+    packs: Packs = field(init=False)
 
     def __post_init__(self) -> None:
         devices = Devices(len(self.machine.gpus), self.settings.slots, self.settings.threads_per_job)
         object.__setattr__(self, "devices", devices)
+        object.__setattr__(self, "packs", Packs(self.settings.datasets, self.settings.datasets_bytes))
 
     @property
     def offers(self) -> dict[str, Offer]:

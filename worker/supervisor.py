@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import structlog
@@ -18,7 +18,7 @@ import structlog
 from app.store import attempts
 from app.store.checkpoints import CheckpointRef
 from app.store.claims import Claim
-from app.store.errors import Fenced
+from app.store.errors import BlobDamaged, Fenced
 from app.store.reports import Failure
 from app.store.snapshots import SnapshotRef
 from app.store.states import FailureClass, Kind
@@ -28,7 +28,7 @@ from worker.keeper import Keeper
 from worker.ledger import Ledger, Replaced
 from worker.order import Order
 from worker.output import Output
-from worker.preparation import Damaged
+from worker.preparation import Damaged, UploadUnfit
 from worker.spool import Spool
 from worker.station import Station
 from worker.team import PEER_LOST, Team
@@ -80,9 +80,11 @@ class Supervisor:
 
     def _supervise(self) -> None:
         kills_before = oom.out_of_memory_kills()
-        orders = self._orders()
-        if orders is None:
-            return
+        with ExitStack() as held:
+            if (orders := self._orders(held)) is not None:
+                self._run(orders, kills_before)
+
+    def _run(self, orders: list[Order], kills_before: int) -> None:
         with closing(Spool(self.scratch, self.station.settings.spool_bytes)) as spool:
             team = self._keeper.watch(lambda: Team(orders, self._output.end), spool)
             if team is None:
@@ -99,16 +101,25 @@ class Supervisor:
 
     # What it goes on from.
 
-    def _orders(self) -> list[Order] | None:
+    def _orders(self, held: ExitStack) -> list[Order] | None:
         """What each process is to do, with the files that the first goes on from fetched and checked.
 
-        None where one of them is damaged: the attempt is over then, and the next goes on from an earlier one.
+        None where one of them is damaged: the attempt is over then, and the next goes on from an earlier one. The data
+        set stays where it is until `held` is closed.
         """
         settings, count = self.station.settings, len(self.devices)
         try:
-            tasks = preparation.tasks(self.claim, settings, self._ledger.fetch, self.scratch, count)
+            pack = self._pack(held)
+            tasks = preparation.tasks(self.claim, settings, self._ledger, self.scratch, pack, count)
         except Damaged as damaged:
             self._reject(damaged.ref)
+            return None
+        except UploadUnfit as unfit:
+            self._finish(failure.upload_unfit(unfit.upload))
+            return None
+        except BlobDamaged:
+            assert self.claim.dataset is not None
+            self._finish(failure.dataset_damaged(self.claim.dataset.name))
             return None
         return [
             Order(
@@ -122,6 +133,13 @@ class Supervisor:
             )
             for rank, (task, device) in enumerate(zip(tasks, self.devices, strict=True))
         ]
+
+    def _pack(self, held: ExitStack) -> Path | None:
+        """The folder of the job's data set; None where that comes with the package. Raises `BlobDamaged`."""
+        claim = self.claim
+        if claim.dataset is None or not claim.pack:
+            return None
+        return held.enter_context(self.station.packs.taken(claim.dataset.sha256, claim.pack, self._ledger.fetch))
 
     def _reject(self, damaged: CheckpointRef | SnapshotRef) -> None:
         if isinstance(damaged, CheckpointRef):

@@ -38,7 +38,7 @@ class Sweeper(threading.Thread):
         super().__init__(name="sweeper", daemon=True)
         self._station = station
         self._collected_at = float("-inf")
-        self._limits = KeepSettings().limits
+        self._keep = KeepSettings()
         self._away_until = 0.0
 
     def run(self) -> None:
@@ -108,13 +108,15 @@ class Sweeper(threading.Thread):
 
     def _collect(self) -> None:
         try:
-            done = retention.collect(self._station.engine, self._limits)
+            done = retention.collect(self._station.engine, self._keep.limits, self._keep.uploads_seconds)
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("retention broke")
             return
         for removal in done.removals:
             log.info("leftover removed", job=removal.job_id, what=removal.kind, bytes=removal.bytes)
+        if done.uploads:
+            log.info("uploads removed", count=done.uploads)
         if done.blobs:
             log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
 

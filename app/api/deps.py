@@ -1,11 +1,14 @@
 """What endpoints take from their request."""
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from hashlib import sha256
-from typing import Annotated
+from tempfile import TemporaryFile
+from typing import Annotated, BinaryIO
 
 from fastapi import Depends, Header, Path, Request, Security, params
+from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer, SecurityScopes
@@ -17,13 +20,14 @@ from app.errors import Problem, bad_header
 from app.notify import Watcher
 from app.queue import Bell
 from app.settings import Settings
-from app.store import ensembles, jobs, snapshots
+from app.store import ensembles, jobs, snapshots, uploads
 from app.store.engine import read
 from app.store.errors import NotFound
 from app.store.jobs import DEFAULT_OWNER, Idempotency
 from app.store.scopes import Scope
 
 LONGEST_WAIT = 60
+PIECE_BYTES = 1024 * 1024
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
@@ -116,6 +120,10 @@ def _own_ensemble(request: Request, ensemble_id: Id, engine: EngineOf) -> str:
     return _own(request, "ensemble", ensemble_id, engine, ensembles.owner)
 
 
+def _own_upload(request: Request, upload_id: Id, engine: EngineOf) -> str:
+    return _own(request, "upload", upload_id, engine, uploads.owner)
+
+
 def _own(request: Request, kind: str, id: str, engine: Engine, owner: Callable[[Session, str], str]) -> str:
     """The id of an object that the caller may see. Owners never change, and so it stays true."""
     caller = _named(request)
@@ -129,6 +137,7 @@ def _own(request: Request, kind: str, id: str, engine: Engine, owner: Callable[[
 JobId = Annotated[str, Depends(_own_job)]
 SnapshotId = Annotated[str, Depends(_own_snapshot)]
 EnsembleId = Annotated[str, Depends(_own_ensemble)]
+UploadId = Annotated[str, Depends(_own_upload)]
 """Ids of objects of the caller's own: those of others are not found, as if there were none."""
 
 
@@ -159,31 +168,55 @@ def refuse_unknown_parameters(request: Request) -> None:
 async def _json_body(request: Request, settings: SettingsOf) -> bytes:
     """The body as it comes, refused once it is over the limit, whatever Content-Length says."""
     _demand_json(request)
-    return await _bounded(request, settings.max_body_bytes)
+    return await bounded(request, settings.max_body_bytes)
 
 
 async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
     """The same, and nothing where nothing comes."""
-    body = await _bounded(request, settings.max_body_bytes)
+    body = await bounded(request, settings.max_body_bytes)
     if body:
         _demand_json(request)
     return body
 
 
+def content_type(request: Request) -> str:
+    """What a body is said to be, without parameters."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
 def _demand_json(request: Request) -> None:
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = content_type(request)
     if kind != "application/json":
         detail = f"Send JSON with Content-Type: application/json, not {kind or 'nothing'}."
         raise Problem(415, "unsupported-media-type", detail)
 
 
-async def _bounded(request: Request, limit: int) -> bytes:
+async def bounded(request: Request, limit: int) -> bytes:
+    """The body, refused once it is over the limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
             raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
     return bytes(body)
+
+
+@asynccontextmanager
+async def spooled(request: Request, limit: int) -> AsyncIterator[BinaryIO]:
+    """The body as a file on the disk, gone in the end; memory holds a piece. Refused once it is over the limit."""
+    with TemporaryFile(prefix="annealer-") as file:
+        pieces, held, total = [], 0, 0
+        async for chunk in request.stream():
+            pieces.append(chunk)
+            held, total = held + len(chunk), total + len(chunk)
+            if total > limit:
+                raise Problem(413, "body-too-large", f"This body may have at most {limit} bytes.")
+            if held >= PIECE_BYTES:
+                await run_in_threadpool(file.writelines, pieces)
+                pieces, held = [], 0
+        await run_in_threadpool(file.writelines, pieces)
+        await run_in_threadpool(file.flush)
+        yield file
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]

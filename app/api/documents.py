@@ -6,9 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.schemas import KeyRequest, ProblemView, RetryRequest
+from app.api.schemas import KeyRequest, ProblemView, RetryRequest, UploadRequest
 from app.errors import CONTENT_TYPE
 from trainer.spec import TrainingSpec
+from trainer.spec.importing import ImportSpec
 from trainer.spec.scoring import ScoringSpec
 
 REF = "#/components/schemas/{model}"
@@ -78,6 +79,49 @@ SCORING_BODY: dict[str, Any] = {
     }
 }
 
+EXAMPLE_IMPORT = {
+    "name": "pets",
+    "source": {"kind": "upload", "upload": "up_0199a1b2c3d47000"},
+    "options": {"size": [64, 64], "channels": 3, "split": {"kind": "stratified", "validation": 0.2, "seed": 7}},
+}
+
+IMPORT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="ImportSpec")},
+                "examples": {
+                    "an upload": {"value": EXAMPLE_IMPORT},
+                    "by name": {"value": {"source": {"kind": "named", "name": "mnist"}}},
+                },
+            },
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary", "description": "A small zip, tar or npz; see `name`."}
+            },
+        },
+    }
+}
+
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="UploadRequest")},
+                "examples": {"a zip file": {"value": {"name": "pets.zip", "size": 790000000, "sha256": "0f" * 32}}},
+            }
+        },
+    }
+}
+
+PART_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
 RETRY_BODY: dict[str, Any] = {
     "requestBody": {
         "required": False,
@@ -124,6 +168,22 @@ MADE_ENSEMBLE: dict[int | str, dict[str, Any]] = {
             },
         }
     }
+}
+
+ANNOUNCED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "It was announced before.",
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="UploadView")}}},
+    },
+    201: {"headers": {"Location": {"description": "Where the upload is.", "schema": {"type": "string"}}}},
+}
+
+MADE_DATASET: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "It is there, or being made.",
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="DatasetDetailView")}}},
+    },
+    202: {"headers": {"Location": {"description": "Where the data set is to be.", "schema": {"type": "string"}}}},
 }
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
@@ -178,7 +238,7 @@ def install(app: FastAPI, version: str) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=TITLE, version=version, description=DESCRIPTION, routes=app.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (TrainingSpec, ScoringSpec, RetryRequest, KeyRequest, ProblemView):
+            for model in (TrainingSpec, ScoringSpec, ImportSpec, UploadRequest, RetryRequest, KeyRequest, ProblemView):
                 schema = model.model_json_schema(ref_template=REF)
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema

@@ -68,7 +68,7 @@ def make(
             return ensemble_view(session, _made_by(session, known.id)), False
         places = candidates.find(session, spec, caller.sees)
         found = [place.candidate for place in places]
-        dataset = _dataset(session, spec, found)
+        dataset = _dataset(session, spec, found, caller.sees)
         if wrong := list(mixing.mistakes(spec, found, datasets.facts(dataset))):
             raise SpecInvalid(wrong)
         ensemble, created = ensembles.make(
@@ -156,16 +156,10 @@ def _made_by(session: Session, job_id: str) -> Ensemble:
     return ensemble
 
 
-def _dataset(session: Session, spec: ScoringSpec, members: list[mixing.Candidate]) -> Dataset:
+def _dataset(session: Session, spec: ScoringSpec, members: list[mixing.Candidate], sees: str | None) -> Dataset:
     """What the ensemble is scored on. Raises `SpecInvalid`."""
     names = sorted({member.dataset for member in members})
     if spec.dataset is None and len(names) > 1:
         detail = f"The members were trained on {', '.join(names)}; say what to score them on."
         raise SpecInvalid([Mistake("/dataset", "missing", detail)])
-    name = spec.dataset or names[0]
-    dataset = datasets.by_name(session, name)
-    if dataset is None:
-        known = ", ".join(item.name for item in datasets.all_of_them(session))
-        detail = f"There is no data set {name}. There is {known}."
-        raise SpecInvalid([Mistake("/dataset", "unknown_dataset", detail)])
-    return dataset
+    return datasets.ready(session, spec.dataset or names[0], sees)

@@ -39,7 +39,6 @@ from app.store.engine import retry as transact
 from app.store.jobs import Idempotency, JobFilter, Sort
 from app.store.models import Dataset, Job
 from app.store.states import Kind, Status
-from trainer.errors import Mistake, SpecInvalid
 from trainer.parsing import parse
 from trainer.plan import Plan, check
 from trainer.spec import TrainingSpec
@@ -76,7 +75,7 @@ def submit(
         # What the workers have may have changed since: the same request still stands for its job.
         if idempotency and (known := jobs.known(session, idempotency)):
             return job_view(session, known), False
-        dataset, plan = _plan(session, spec)
+        dataset, plan = _plan(session, spec, caller.sees)
         job, created = _submit(session, plan, dataset, settings, owner, idempotency)
         return job_view(session, job), created
 
@@ -105,7 +104,7 @@ def validate(caller: Submitter, body: JsonBody, engine: EngineOf) -> PlanView:
     """
     spec = parse(body)
     with read(engine) as session:
-        _, plan = _plan(session, spec)
+        _, plan = _plan(session, spec, caller.sees)
     return plan_view(plan)
 
 
@@ -262,12 +261,8 @@ def _etag(view: JobView) -> str:
     return f'"{view.version}"'
 
 
-def _plan(session: Session, spec: TrainingSpec) -> tuple[Dataset, Plan]:
-    dataset = datasets.by_name(session, spec.dataset)
-    if dataset is None:
-        known = ", ".join(item.name for item in datasets.all_of_them(session))
-        detail = f"There is no data set {spec.dataset}. There is {known}."
-        raise SpecInvalid([Mistake("/dataset", "unknown_dataset", detail)])
+def _plan(session: Session, spec: TrainingSpec, sees: str | None) -> tuple[Dataset, Plan]:
+    dataset = datasets.ready(session, spec.dataset, sees)
     return dataset, check(spec, datasets.facts(dataset), workers.offer(session, spec.device))
 
 

@@ -316,21 +316,159 @@ class EnsembleList(View):
     next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
-class DatasetView(View):
-    """A data set that specs can name."""
+class PlaceView(View):
+    """A place in a request where something is wrong: one of `pointer`, `parameter`, `header` and `entry`."""
 
-    name: str
-    sha256: Sha256
-    shape: tuple[int, int, int] = Field(description="Channels, height, width.")
-    classes: list[str]
-    train_count: int
-    validation_count: int
+    pointer: str | None = Field(default=None, description="JSON Pointer into the body (RFC 6901).")
+    parameter: str | None = None
+    header: str | None = None
+    entry: str | None = Field(default=None, description="A file in what was uploaded, by its path.")
+    code: str
+    detail: str
+
+
+class ProblemView(View):
+    """Problem details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str | None
+    errors: list[PlaceView] = []
+    from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
+    to: str | None = Field(default=None, description="409: the status that it cannot take.")
+    allowed: list[Action] | None = Field(default=None, description="409: what may be asked of the job instead.")
+    jobs: list[str] | None = Field(default=None, description="409: those that need what was to go.")
+    ensembles: list[str] | None = Field(default=None, description="409: those that need what was to go.")
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class DatasetLinksView(View):
+    """Where the rest of a data set is."""
+
+    self_: str = Field(alias="self")
+    sample: str | None = Field(description="A picture of some images of each class; null until it is ready.")
+    job: str | None = Field(description="The import that makes it or has made it.")
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class DatasetView(View):
+    """A data set. What is known of its content is null until it is ready."""
+
+    id: str | None = Field(description="Made of the hash of its content: the same data has the same id.")
+    name: str = Field(description="What specs name it by; its id will do too.")
+    owner: str | None = Field(description="Null of those that come with Annealer, which are everybody's.")
+    status: Literal["importing", "ready", "failed"] = Field(description="A data set that is ready never changes.")
+    sha256: Sha256 | None
+    shape: tuple[int, int, int] | None = Field(description="Channels, height, width.")
+    classes: list[str] = Field(description="Names in the order of their numbers; empty until it is ready.")
+    train_count: int | None
+    validation_count: int | None
+    size: int = Field(description="Bytes of its files; 0 of those that come with Annealer.")
+    error: ProblemView | None = Field(description="Why its import has failed, file by file.")
+    created_at: datetime
+    ready_at: datetime | None
+    links: DatasetLinksView
+
+
+class SplitView(View):
+    """One split."""
+
+    count: int = Field(description="Images.")
+    per_class: list[int] = Field(description="Images of each class, in the order of `classes`.")
+
+
+class SplitsView(View):
+    """The splits that there are."""
+
+    train: SplitView
+    validation: SplitView
+    test: SplitView | None
+
+
+class NoteView(View):
+    """Something strange that did not stop the import."""
+
+    code: str
+    detail: str
+    entries: list[str] = Field(description="The first files or classes that it is about.")
+    count: int = Field(description="How many it is about.")
+
+
+class OriginView(View):
+    """How a data set was made."""
+
+    source: str = Field(description="The name of the file.")
+    container: str
+    format: str
+    options: dict[str, Any]
+    versions: dict[str, str] = Field(description="Of the libraries that decoded and resized.")
+
+
+class DatasetDetailView(DatasetView):
+    """A data set with all that is known of it."""
+
+    splits: SplitsView | None
+    mean: list[float] | None = Field(description="Of each channel over the training split, pixels from 0 to 255.")
+    std: list[float] | None = Field(description="Of each channel over the training split, pixels from 0 to 255.")
+    origin: OriginView | None
+    warnings: list[NoteView] = Field(description="Such as imbalance, duplicates across splits, and files left out.")
 
 
 class DatasetList(View):
-    """Every data set."""
+    """A page of data sets, by name."""
 
     items: list[DatasetView]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
+
+
+class UploadRequest(View):
+    """The file that is to be uploaded."""
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f]+$", description="Its name, without folders."
+        ),
+    ]
+    size: Annotated[int, Field(ge=1, description="Its bytes.")]
+    sha256: Sha256
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UploadView(View):
+    """A file on its way in. It is whole when no part is missing."""
+
+    id: str
+    name: str
+    owner: str
+    size: int = Field(description="Bytes of the whole file.")
+    sha256: Sha256
+    part_bytes: int = Field(description="Bytes of each part but the last.")
+    parts: int = Field(description="How many parts it has, numbered from 1.")
+    missing: list[int] = Field(description="The numbers of those that have not arrived.")
+    received: int = Field(description="Bytes that have arrived.")
+    created_at: datetime
+    used_at: datetime = Field(description="It is removed when it has not been used for long after.")
+
+
+class UploadList(View):
+    """Uploads, the oldest first."""
+
+    items: list[UploadView]
+
+
+class PartView(View):
+    """A part that has arrived."""
+
+    number: int
+    size: int
+    sha256: Sha256
 
 
 class OfferView(View):
@@ -488,31 +626,3 @@ class ReadinessView(View):
     database: DatabaseState
     broker: Literal["ok", "unreachable"]
     detail: str | None = Field(description="What is missing, and what to do about it.")
-
-
-class PlaceView(View):
-    """A place in a request where something is wrong: one of `pointer`, `parameter` and `header`."""
-
-    pointer: str | None = Field(default=None, description="JSON Pointer into the body (RFC 6901).")
-    parameter: str | None = None
-    header: str | None = None
-    code: str
-    detail: str
-
-
-class ProblemView(View):
-    """Problem details (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    request_id: str | None
-    errors: list[PlaceView] = []
-    from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
-    to: str | None = Field(default=None, description="409: the status that it cannot take.")
-    allowed: list[Action] | None = Field(default=None, description="409: what may be asked of the job instead.")
-    ensembles: list[str] | None = Field(default=None, description="409: those that need what was to go.")
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)

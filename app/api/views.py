@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.api.schemas import (
     CombinedScoresView,
+    DatasetDetailView,
+    DatasetLinksView,
     DatasetView,
     DistributionView,
     EnsembleLinksView,
@@ -23,19 +27,22 @@ from app.api.schemas import (
     MemberView,
     MemoryView,
     OfferView,
+    PlaceView,
     PlanView,
     PointView,
+    ProblemView,
     ProgressView,
     ScoresView,
     SnapshotView,
+    UploadView,
     VoteScoresView,
     WarningView,
     WorkerView,
 )
-from app.store import ensembles, metrics, turns
+from app.store import datasets, ensembles, metrics, turns, uploads
 from app.store.ensembles import Member
-from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
-from app.store.states import Kind, Phase
+from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Upload, Worker
+from app.store.states import FailureClass, Kind, Phase
 from trainer.plan import Plan
 from trainer.report import Report
 from trainer.schedule import warmup_epochs
@@ -182,15 +189,79 @@ def _majority_vote(ensemble: Ensemble) -> VoteScoresView | None:
     return VoteScoresView(accuracy=ensemble.majority_vote_accuracy, error=ensemble.majority_vote_error)
 
 
-def dataset_view(dataset: Dataset) -> DatasetView:
-    """A data set."""
-    return DatasetView(
-        name=dataset.name,
-        sha256=dataset.sha256,
-        shape=(dataset.channels, dataset.height, dataset.width),
-        classes=dataset.classes,
-        train_count=dataset.train_count,
-        validation_count=dataset.validation_count,
+def dataset_views(session: Session, found: Sequence[Dataset]) -> list[DatasetView]:
+    """Data sets, with their imports."""
+    imports = datasets.imports(session, [dataset.id for dataset in found])
+    return [DatasetView(**_dataset(dataset, imports.get(dataset.id))) for dataset in found]
+
+
+def dataset_detail_view(session: Session, dataset: Dataset) -> DatasetDetailView:
+    """A data set with all that is known of it."""
+    job = datasets.imports(session, [dataset.id]).get(dataset.id)
+    manifest = datasets.manifest(dataset)
+    known = manifest.model_dump(mode="json") if manifest else {}
+    names = ("splits", "mean", "std", "origin")
+    detail = {name: known.get(name) for name in names} | {"warnings": known.get("warnings", [])}
+    return DatasetDetailView(**_dataset(dataset, job), **detail)
+
+
+def _dataset(dataset: Dataset, job: Job | None) -> dict[str, Any]:
+    is_ready = dataset.ready_at is not None
+    has_failed = not is_ready and (job is None or job.status.is_final)
+    facts = datasets.facts(dataset) if is_ready else None
+    here = f"/v1/datasets/{dataset.name}"
+    return {
+        "id": datasets.content_id(facts.sha256) if facts else None,
+        "name": dataset.name,
+        "owner": dataset.owner,
+        "status": "ready" if is_ready else "failed" if has_failed else "importing",
+        "sha256": facts.sha256 if facts else None,
+        "shape": facts.shape if facts else None,
+        "classes": list(facts.classes) if facts else [],
+        "train_count": facts.train_count if facts else None,
+        "validation_count": facts.validation_count if facts else None,
+        "size": dataset.size,
+        "error": _import_problem(job, here) if has_failed and job else None,
+        "created_at": dataset.created_at,
+        "ready_at": dataset.ready_at,
+        "links": DatasetLinksView(
+            self_=here,
+            sample=f"{here}/sample.png" if is_ready else None,
+            job=f"/v1/jobs/{job.id}" if job else None,
+        ),
+    }
+
+
+def _import_problem(job: Job, instance: str) -> ProblemView:
+    """Why an import has ended without a data set, as the problem that the request would have got had it waited."""
+    findings = (job.failure_detail or {}).get("findings", [])
+    is_theirs = job.failure_class is FailureClass.USER
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if is_theirs else HTTPStatus.INTERNAL_SERVER_ERROR
+    return ProblemView(
+        type=f"urn:annealer:problem:{(job.failure_code or str(job.status)).replace('_', '-')}",
+        title=status.phrase,
+        status=status,
+        detail=job.failure_message or f"The import was {job.status}.",
+        instance=instance,
+        request_id=None,
+        errors=[PlaceView(**finding) for finding in findings],
+    )
+
+
+def upload_view(session: Session, upload: Upload) -> UploadView:
+    """An upload, with what has arrived."""
+    return UploadView(
+        id=upload.id,
+        name=upload.name,
+        owner=upload.owner,
+        size=upload.size,
+        sha256=upload.sha256,
+        part_bytes=upload.part_bytes,
+        parts=uploads.part_count(upload),
+        missing=uploads.missing(session, upload),
+        received=sum(part.size for part in uploads.parts(session, upload.id)),
+        created_at=upload.created_at,
+        used_at=upload.used_at,
     )
 
 

@@ -51,13 +51,13 @@ def gc(
     from app.store import engine as engines
     from app.store import retention
 
-    limits = KeepSettings().limits
+    keep = KeepSettings()
     with place.database(data) as engine:
         if dry_run:
             with engines.read(engine) as session:
-                collection = retention.plan(session, limits)
+                collection = retention.plan(session, keep.limits, keep.uploads_seconds)
         else:
-            collection = retention.collect(engine, limits)
+            collection = retention.collect(engine, keep.limits, keep.uploads_seconds)
     if as_json:
         typer.echo(json.dumps({"dry_run": dry_run, **asdict(collection)}, indent=2))
     else:
@@ -123,4 +123,5 @@ def _tell(collection: "Collection", verb: str) -> None:
         typer.echo(f"{removal.job_id}  {removal.kind:<12}{removal.bytes:>16,} bytes {verb}")
     size = sum(removal.bytes for removal in collection.removals)
     typer.echo(f"{len(collection.removals):,} leftovers of jobs, {size:,} bytes, {verb}.")
+    typer.echo(f"{collection.uploads:,} unused uploads {verb}.")
     typer.echo(f"{collection.blobs:,} blobs that are nobody's, {collection.blob_bytes:,} bytes, {verb}.")

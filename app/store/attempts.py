@@ -10,7 +10,7 @@ nothing; a worker that finds its attempt closed asks `ended` whether it has done
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.store import blobs, checkpoints, ensembles, events, jobs, layers, metrics, snapshots
+from app.store import blobs, checkpoints, datasets, ensembles, events, imports, jobs, layers, metrics, snapshots
 from app.store.checkpoints import CheckpointRef
 from app.store.clock import from_now, now, seconds_between
 from app.store.errors import Fenced
@@ -67,6 +67,10 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
         ensembles.store(session, job_id, changes.ensemble)
     if changes.measured:
         ensembles.store_measured(session, job_id, changes.measured)
+    for file in changes.pack_files:
+        datasets.store_file(session, job, file)
+    if changes.manifest:
+        datasets.store_manifest(session, job, changes.manifest)
     for kind, message, data in changes.events:
         events.append(session, job, kind, message, data)
     job.version += 1
@@ -121,6 +125,8 @@ def succeed(session: Session, job_id: str, attempt: int) -> None:
     job = _close(session, job_id, attempt, Outcome.SUCCEEDED)
     if job.kind is Kind.SCORING:
         ensembles.release_unchosen(session, job_id)
+    elif job.kind is Kind.IMPORT:
+        imports.complete(session, job)
     _finish(session, job, Status.SUCCEEDED)
     events.append(session, job, "succeeded", f"The job succeeded after {job.step} steps.")
 
@@ -253,6 +259,8 @@ def _finish(session: Session, job: Job, status: Status) -> None:
     """Make a job final. One that has not succeeded keeps its newest checkpoint, to be tried again from."""
     jobs.move(job, status)
     checkpoints.keep(session, job.id, 0 if status is Status.SUCCEEDED else 1)
+    if job.kind is Kind.IMPORT and status is not Status.SUCCEEDED:
+        imports.abandon(session, job, for_its_content=job.failure_class is FailureClass.USER)
 
 
 def _fail(session: Session, job: Job, failure: Failure, message: str) -> Status:

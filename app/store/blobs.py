@@ -5,18 +5,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from app.store.clock import ago, now
-from app.store.engine import read, retry
+from app.store.engine import insert_unless_there, read, retry
 from app.store.errors import BlobDamaged
-from app.store.models import Blob, BlobChunk, Checkpoint, Snapshot
+from app.store.models import Blob, BlobChunk, Checkpoint, DatasetFile, Snapshot, UploadPart
 
 CHUNK_BYTES = 1024 * 1024
 MOST_COLLECTED = 100
+REFERRING = (Snapshot, Checkpoint, DatasetFile, UploadPart)
+"""Tables whose rows keep the blob of their `sha256`."""
 
 
 def put(engine: Engine, path: Path) -> str:
@@ -25,16 +26,22 @@ def put(engine: Engine, path: Path) -> str:
     Each chunk is a transaction of its own; the blob counts as stored once all are there.
     """
     with path.open("rb") as file:
-        hash = _digest(file)
-        size = file.tell()
-        if retry(engine, lambda session: _announce(session, hash, size)):
-            return hash
-        file.seek(0)
-        position = 0
-        while data := file.read(CHUNK_BYTES):
-            chunk = {"sha256": hash, "position": position, "data": data}
-            retry(engine, lambda session, chunk=chunk: _upsert(session, BlobChunk, chunk))  # type: ignore[misc]
-            position += 1
+        return put_open(engine, file)
+
+
+def put_open(engine: Engine, file: BinaryIO) -> str:
+    """The same of an open file, from its start."""
+    file.seek(0)
+    hash = _digest(file)
+    size = file.tell()
+    if retry(engine, lambda session: _announce(session, hash, size)):
+        return hash
+    file.seek(0)
+    position = 0
+    while data := file.read(CHUNK_BYTES):
+        chunk = {"sha256": hash, "position": position, "data": data}
+        retry(engine, lambda session, chunk=chunk: insert_unless_there(session, BlobChunk, chunk))  # type: ignore[misc]
+        position += 1
     complete = update(Blob).where(Blob.sha256 == hash).values(stored_at=now(), used_at=now())
     retry(engine, lambda session: session.execute(complete))
     return hash
@@ -69,12 +76,18 @@ def stream(engine: Engine, hash: str, start: int = 0, end: int | None = None) ->
 
 def fetch(engine: Engine, hash: str, path: Path) -> None:
     """Write a blob to a file, checked. Raises `BlobDamaged`, and leaves no file then."""
+    join(engine, [hash], hash, path)
+
+
+def join(engine: Engine, hashes: Sequence[str], hash: str, path: Path) -> None:
+    """Write blobs one after another to a file, which must then have a hash. Raises `BlobDamaged`; no file is left."""
     partial = path.with_name(path.name + ".partial")
     digest = sha256()
     with partial.open("wb") as file:
-        for data in stream(engine, hash):
-            digest.update(data)
-            file.write(data)
+        for part in hashes:
+            for data in stream(engine, part):
+                digest.update(data)
+                file.write(data)
     if digest.hexdigest() != hash:
         partial.unlink()
         raise BlobDamaged(f"The blob {hash} does not have its hash.")
@@ -88,7 +101,7 @@ def empty(session: Session, hash: str) -> None:
 
 
 def delete_unreferenced(session: Session, hashes: Sequence[str]) -> None:
-    """Remove those of the blobs that no snapshot and no checkpoint refers to."""
+    """Remove those of the blobs that nothing refers to."""
     session.execute(delete(Blob).where(Blob.sha256.in_(hashes), ~_is_referenced()))
 
 
@@ -114,7 +127,7 @@ def _is_unowned(unused_seconds: float) -> tuple[ColumnElement[bool], ColumnEleme
 
 
 def _is_referenced() -> ColumnElement[bool]:
-    return exists().where(Snapshot.sha256 == Blob.sha256) | exists().where(Checkpoint.sha256 == Blob.sha256)
+    return or_(*(exists().where(table.sha256 == Blob.sha256) for table in REFERRING))
 
 
 def _digest(file: BinaryIO) -> str:
@@ -126,13 +139,6 @@ def _digest(file: BinaryIO) -> str:
 
 def _announce(session: Session, hash: str, size: int) -> bool:
     """Make the blob known and used; whether it is stored already."""
-    _upsert(session, Blob, {"sha256": hash, "size": size})
+    insert_unless_there(session, Blob, {"sha256": hash, "size": size})
     session.execute(update(Blob).where(Blob.sha256 == hash).values(used_at=now()))
     return session.scalar(select(Blob.stored_at).where(Blob.sha256 == hash)) is not None
-
-
-def _upsert(session: Session, table: type[Blob | BlobChunk], values: dict[str, object]) -> None:
-    """Insert unless it is there: content under its hash cannot differ."""
-    dialect = session.get_bind().dialect.name
-    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    session.execute(statement.values(values).on_conflict_do_nothing())

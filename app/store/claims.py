@@ -7,12 +7,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import attempts, checkpoints, datasets, ensembles, events, jobs, snapshots, turns
+from app.store import attempts, checkpoints, datasets, ensembles, events, jobs, snapshots, turns, uploads
 from app.store.checkpoints import CheckpointRef
 from app.store.clock import from_now
+from app.store.datasets import PackFile
 from app.store.models import Attempt, Dataset, Job, Worker
 from app.store.snapshots import SnapshotRef
 from app.store.states import Kind, Status
+from app.store.uploads import UploadRef
 from trainer.data import DataFacts
 from trainer.offer import Offer
 
@@ -21,8 +23,9 @@ from trainer.offer import Offer
 class Claim:
     """A job that is now this worker's, what it goes on from, and how long it may run.
 
-    `spec` is a document of its `kind`; there is no data set where the job is to make one. Of `max_runtime`
-    seconds, `seconds_left` are left to this attempt; both are None where there is no limit.
+    `spec` is a document of its `kind`; there is no data set where the job is to make one, but perhaps an upload. `pack`
+    is empty where the data set comes with the package. Of `max_runtime` seconds, `seconds_left` are left to this
+    attempt; both are None where there is no limit.
     """
 
     job_id: str
@@ -32,6 +35,8 @@ class Claim:
     device: str
     devices: int
     dataset: DataFacts | None
+    pack: tuple[PackFile, ...]
+    upload: UploadRef | None
     checkpoint: CheckpointRef | None
     snapshots: tuple[SnapshotRef, ...]
     max_runtime: float | None
@@ -80,7 +85,8 @@ def claim(
     )
     _tell_start(session, job, worker_id, device, step)
     session.flush()
-    dataset = session.get_one(Dataset, job.dataset_id) if job.dataset_id else None
+    is_import = job.kind is Kind.IMPORT
+    dataset = session.get_one(Dataset, job.dataset_id) if job.dataset_id and not is_import else None
     if job.kind is Kind.SCORING:
         needed = ensembles.members_of_job(session, job.id)
     else:
@@ -93,6 +99,8 @@ def claim(
         device=job.device,
         devices=job.devices,
         dataset=datasets.facts(dataset) if dataset else None,
+        pack=datasets.files(session, dataset.id) if dataset else (),
+        upload=uploads.ref(session, job.id) if is_import else None,
         checkpoint=checkpoint,
         snapshots=tuple(map(snapshots.ref, needed)),
         max_runtime=job.max_runtime,

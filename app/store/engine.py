@@ -3,12 +3,13 @@
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
 
 T = TypeVar("T")
 
@@ -63,6 +64,13 @@ def retry(engine: Engine, work: Callable[[Session], T]) -> T:
             time.sleep(random.uniform(0, 0.05) * 2**attempt)
     with write(engine) as session:
         return work(session)
+
+
+def insert_unless_there(session: Session, table: type[DeclarativeBase], values: Mapping[str, object]) -> None:
+    """Insert a row, unless one with the same key is there, or is made at this moment by another, who is waited for."""
+    dialect = session.get_bind().dialect.name
+    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    session.execute(statement.values(values).on_conflict_do_nothing())
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -4,6 +4,13 @@ StoreError
 ├── NotFound     no such row
 ├── MoveRefused  the job's status does not allow this; carries from, to and what is allowed
 ├── InUse        ensembles are made of the job's snapshots; carries which
+├── DatasetInUse  jobs need the data set; carries which
+├── DatasetKept  the data set may not be deleted: it is everybody's, or it is being imported
+├── NameTaken    another data set has the name, or is to have it
+├── UploadIncomplete  parts of the upload have not arrived
+├── UploadInUse  an import reads the upload
+├── UploadsFull  so much is on its way in that no more is taken
+├── PartInvalid  an upload has no such part, or not of this size
 ├── QueueFull    so many jobs wait already that no more are taken
 ├── KeyReused    the idempotency key stands for another request
 ├── KeyInFlight  a request with the same idempotency key is being answered right now
@@ -48,6 +55,43 @@ class InUse(StoreError):
         named = ", ".join(ensembles[:5]) + (f" and {len(ensembles) - 5} more" if len(ensembles) > 5 else "")
         super().__init__(f"Job {job_id} cannot be {done}: its snapshots are members of {named}. Delete these first.")
         self.ensembles = tuple(ensembles)
+
+
+class DatasetInUse(StoreError):
+    """A data set may not be deleted while these jobs need it."""
+
+    def __init__(self, name: str, jobs: Sequence[str]) -> None:
+        named = ", ".join(jobs[:5]) + (f" and {len(jobs) - 5} more" if len(jobs) > 5 else "")
+        super().__init__(f"The data set {name} cannot be deleted: {named} need it. Delete these first.")
+        self.jobs = tuple(jobs)
+
+
+class DatasetKept(StoreError):
+    """A data set that may not be deleted as it is."""
+
+
+class NameTaken(StoreError):
+    """A data set has the name already, of other content or of another owner."""
+
+
+class UploadIncomplete(StoreError):
+    """These parts of an upload are missing."""
+
+    def __init__(self, upload_id: str, missing: Sequence[int]) -> None:
+        named = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        super().__init__(f"The upload {upload_id} is not whole: part {named} missing. Send it first.")
+
+
+class UploadInUse(StoreError):
+    """An unfinished import reads the upload."""
+
+
+class UploadsFull(StoreError):
+    """Uploads together may have no more bytes than they have."""
+
+
+class PartInvalid(StoreError):
+    """An upload has no part of this number, or it must be of another size."""
 
 
 class QueueFull(StoreError):

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, or_, select, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
-from app.store import blobs, cursors, events, ids, snapshots
+from app.store import blobs, cursors, datasets, events, ids, snapshots
 from app.store.clock import ago, now
 from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound, QueueFull
 from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, Json, Snapshot
@@ -232,6 +232,8 @@ def delete(session: Session, job_id: str) -> None:
         for table in (Snapshot, Checkpoint)
         for hash in session.scalars(select(table.sha256).where(table.job_id == job_id))
     ]
+    if job.kind is Kind.IMPORT:
+        datasets.give_up(session, job)
     session.execute(delete_from(Job).where(Job.id == job_id))
     blobs.delete_unreferenced(session, owned)
 

@@ -15,6 +15,7 @@ from app import __version__
 from app.store import datasets
 from app.store.engine import create, retry
 from trainer import data
+from trainer.datasets.bundled import describe
 
 LOCK = 0x616E6E65
 """Of all advisory locks, the one that migrations hold."""
@@ -100,4 +101,4 @@ class _exclusively:
 
 def _register_bundled(session: Session) -> None:
     for name in data.BUNDLED:
-        datasets.register(session, data.load(name).facts)
+        datasets.register(session, describe(data.load(name)))

@@ -71,20 +71,79 @@ class Base(DeclarativeBase):
 
 
 class Dataset(Base):
-    """A data set by name and content; `sha256` is over shapes, bytes and class names."""
+    """A data set by its name, everybody's where it has no owner. Until its import has succeeded it is only a name.
+
+    `sha256` is over shapes, bytes and class names, `manifest` a `trainer.datasets.manifest.Manifest`, `size` the bytes
+    of its files. `request_sha256` stands for what it was asked to be made of, and how. Jobs of kind import that
+    refer to it make it, all others need it.
+    """
 
     __tablename__ = "datasets"
+    __table_args__ = (
+        CheckConstraint(
+            "ready_at IS NULL OR (sha256 IS NOT NULL AND channels IS NOT NULL AND height IS NOT NULL AND width IS NOT "
+            "NULL AND classes IS NOT NULL AND train_count IS NOT NULL AND validation_count IS NOT NULL)",
+            name="known_when_ready",
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    sha256: Mapped[str] = mapped_column(String(64))
-    channels: Mapped[int]
-    height: Mapped[int]
-    width: Mapped[int]
-    classes: Mapped[list[str]]
-    train_count: Mapped[int]
-    validation_count: Mapped[int]
+    owner: Mapped[str | None]
+    request_sha256: Mapped[str | None] = mapped_column(String(64))
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    channels: Mapped[int | None]
+    height: Mapped[int | None]
+    width: Mapped[int | None]
+    classes: Mapped[list[str] | None]
+    train_count: Mapped[int | None]
+    validation_count: Mapped[int | None]
+    size: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    manifest: Mapped[Json | None] = mapped_column(deferred=True)
+    ready_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class DatasetFile(Base):
+    """A file of a data set's pack, in a blob."""
+
+    __tablename__ = "dataset_files"
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+
+
+class Upload(Base):
+    """A file on its way in, by the hash and size that its client has announced, in parts of `part_bytes` bytes.
+
+    `job_id` is the import that reads it; it is gone once that has succeeded, or when nobody has used it for long.
+    """
+
+    __tablename__ = "uploads"
+    __table_args__ = (UniqueConstraint("owner", "sha256", "size"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    name: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    part_bytes: Mapped[int]
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+    used_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class UploadPart(Base):
+    """A part of an upload that has arrived, numbered from 1; all but the last have the upload's `part_bytes`."""
+
+    __tablename__ = "upload_parts"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    size: Mapped[int]
 
 
 class Job(Base):

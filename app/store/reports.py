@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.store.checkpoints import CheckpointRef
+from app.store.datasets import PackFile
 from app.store.ensembles import MeasuredEnsemble, NewEnsemble
 from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Phase
@@ -49,4 +50,6 @@ class Changes:
     checkpoints: list[CheckpointRef] = field(default_factory=list)
     ensemble: NewEnsemble | None = None
     measured: MeasuredEnsemble | None = None
+    pack_files: list[PackFile] = field(default_factory=list)
+    manifest: Mapping[str, Any] | None = None
     events: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)

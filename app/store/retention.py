@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
-from app.store import blobs, events, jobs
+from app.store import blobs, events, jobs, uploads
 from app.store.clock import ago
 from app.store.engine import read, retry
 from app.store.errors import NotFound
@@ -21,6 +21,8 @@ from app.store.states import FINAL
 
 BLOB_GRACE_SECONDS = 3600.0
 """How long a blob may be nobody's: an attempt stores it before it refers to it."""
+UPLOADS_SECONDS = 24 * 3600.0
+"""How long an upload that nobody uses stays, unless an operator says otherwise."""
 MOST_REMOVED = 500
 POINT_BYTES = 16
 
@@ -62,22 +64,25 @@ class Removal:
 
 @dataclass(frozen=True)
 class Collection:
-    """What went, or would go: leftovers, and blobs that were nobody's."""
+    """What went, or would go: leftovers, uploads that nobody used, and blobs that were nobody's."""
 
     removals: Sequence[Removal]
+    uploads: int
     blobs: int
     blob_bytes: int
 
 
-def plan(session: Session, limits: Limits) -> Collection:
+def plan(session: Session, limits: Limits, uploads_seconds: float = UPLOADS_SECONDS) -> Collection:
     """What is over its limit now. Blobs that a removal makes nobody's are counted with it."""
     removals = [removal for kind, limit in limits.items() for removal in due(session, kind, limit)]
     count, size = blobs.unowned(session, BLOB_GRACE_SECONDS)
-    return Collection(removals, count, size)
+    return Collection(removals, uploads.unused(session, uploads_seconds), count, size)
 
 
-def collect(engine: Engine, limits: Limits) -> Collection:
+def collect(engine: Engine, limits: Limits, uploads_seconds: float = UPLOADS_SECONDS) -> Collection:
     """Remove what is over its limit, each job's in a transaction of its own, and blobs that are nobody's.
+
+    So are uploads that nobody has used for `uploads_seconds`, unless an import waits for them.
 
     Many may do so at once: what another has removed, or has taken into use again, is passed over.
     """
@@ -87,12 +92,15 @@ def collect(engine: Engine, limits: Limits) -> Collection:
     for removal in planned:
         if retry(engine, lambda session, removal=removal: remove(session, removal)):  # type: ignore[misc]
             removals.append(removal)
+    gone = 0
+    while went := retry(engine, lambda session: uploads.collect(session, uploads_seconds)):
+        gone += went
     count = size = 0
     while True:
         went, bytes = retry(engine, lambda session: blobs.collect(session, BLOB_GRACE_SECONDS))
         count, size = count + went, size + bytes
         if went < blobs.MOST_COLLECTED:
-            return Collection(removals, count, size)
+            return Collection(removals, gone, count, size)
 
 
 def due(session: Session, kind: Leftover, limit: Limit) -> list[Removal]:

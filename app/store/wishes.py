@@ -10,10 +10,10 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from app.store import checkpoints, events, jobs, snapshots
+from app.store import checkpoints, datasets, events, imports, jobs, snapshots
 from app.store.errors import MoveRefused
 from app.store.models import Job
-from app.store.states import ACTIONS, Action, Status, Wanted, check_move
+from app.store.states import ACTIONS, Action, Kind, Status, Wanted, check_move
 
 From = Literal["checkpoint", "start"]
 
@@ -33,6 +33,8 @@ def cancel(session: Session, job_id: str, who: str = SOMEBODY) -> Job:
         told = "while it was paused" if job.status is Status.PAUSED else "while it was queued"
         jobs.move(job, Status.CANCELLED)
         checkpoints.keep(session, job.id, 1)
+        if job.kind is Kind.IMPORT:
+            imports.abandon(session, job)
         events.append(session, job, "cancelled", f"The job was cancelled {told}.")
     return _stored(session, job)
 
@@ -79,6 +81,8 @@ def retry(session: Session, job_id: str, start: From, who: str = SOMEBODY) -> Jo
         return job
     if Action.RETRY not in ACTIONS[job.status]:
         raise MoveRefused(job.id, job.status, "retried", ACTIONS[job.status])
+    if job.kind is Kind.IMPORT and datasets.is_superseded(session, job):
+        raise MoveRefused(job.id, job.status, "retried", (Action.DELETE,), "Its data set's name is not its any more.")
     # Snapshots after the checkpoint would be taken again, as others.
     snapshots.refuse_use(session, job.id, "retried")
     if start == "start":

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine
 
 from app.embedded import free_port
 from app.main import create
@@ -18,10 +18,9 @@ from app.settings import Settings
 from app.store import attempts, blobs
 from app.store.engine import write
 from app.store.ensembles import NewEnsemble
-from app.store.models import Blob, Job, Worker
 from app.store.snapshots import NewSnapshot
 from tests.servers import Template, Valkey, await_true
-from tests.shop import Shop
+from tests.shop import Shop, clear
 from tests.specs import document
 from trainer.events import Scores, VoteScores
 
@@ -67,7 +66,9 @@ def shared(
 ) -> Iterator[tuple[str, Engine]]:
     """A server for all tests, on each database."""
     with migrated(request.param).copy(tmp_path_factory.mktemp("api")) as database_url:
-        settings = Settings(database_url=database_url, broker_url=valkey.url, max_body_bytes=4096, keys="off")
+        settings = Settings(
+            database_url=database_url, broker_url=valkey.url, max_body_bytes=4096, upload_part_bytes=65536, keys="off"
+        )
         with served(settings) as running:
             yield running
 
@@ -79,8 +80,7 @@ def api(shared: tuple[str, Engine], broker_url: str) -> Iterator[Api]:
     with httpx.Client(base_url=url, timeout=20) as http:
         yield Api(url, http, Shop(engine))
     with write(engine) as session:
-        for table in (Job, Blob, Worker):
-            session.execute(delete(table))
+        clear(session)
 
 
 @dataclass

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from sqlalchemy import delete, make_url, select
+from sqlalchemy import make_url, select
 
 from app.client import Client
 from app.store import engine as engines
 from app.store import ids
 from app.store.engine import read, write
-from app.store.models import Attempt, Blob, Event, Job
-from app.store.models import Worker as WorkerRow
+from app.store.models import Attempt, Event, Job
 from app.store.states import Status
 from tests.faults.postgres import Postgres
 from tests.faults.proxy import Proxy
 from tests.servers import Api, Template, Valkey, Worker, await_true
+from tests.shop import clear
 from tests.specs import document
 
 MARK = "ANNEALER_TEST_SYSTEM"
@@ -260,8 +260,7 @@ class System:
 
     def _clear(self) -> None:
         with write(self.engine) as session:
-            for table in (Job, Blob, WorkerRow):
-                session.execute(delete(table))
+            clear(session)
 
     @contextmanager
     def _environment(self, more: dict[str, str] | None = None) -> Iterator[None]:

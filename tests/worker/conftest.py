@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine
 
 from app.queue import Bell
 from app.store import engine as engines
 from app.store.engine import write
-from app.store.models import Job
 from tests.servers import Template, Valkey, Worker
-from tests.shop import Shop
+from tests.shop import Shop, clear
 from tests.specs import spec
 from tests.worker.watching import LONG, Undisturbed
 from trainer import data
@@ -70,7 +69,7 @@ def plant(shared: Plant) -> Iterator[Plant]:
     """The shared plant without any jobs."""
     yield shared
     with write(shared.engine) as session:
-        session.execute(delete(Job))
+        clear(session)
 
 
 @pytest.fixture
