@@ -102,10 +102,8 @@ class Import:
     def run(self, name: str) -> Manifest:
         """Read, split, write, describe. Raises `DataRefused`."""
         classes = self._classes()
-        try:
+        with self.spool:
             self._read()
-        finally:
-            self.spool.close()
         if not self.options.skip_unreadable:
             self.unreadable.refuse()
         self.spool.misfits.refuse()
