@@ -12,7 +12,7 @@ from trainer.datasets.findings import Findings
 from trainer.datasets.manifest import Note, SplitName
 from trainer.errors import Finding
 
-BLOCK_BYTES = 4 * 1024**2
+BLOCK_BYTES = 1024**2
 
 
 @dataclass(frozen=True)

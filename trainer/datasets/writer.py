@@ -18,7 +18,7 @@ from trainer.datasets.splits import NAMES, TRAIN
 from trainer.datasets.spool import Spool
 from trainer.errors import Finding
 
-PIECE_BYTES = 4 * 1024**2
+PIECE_BYTES = 1024**2
 BYTES = np.arange(256)
 
 

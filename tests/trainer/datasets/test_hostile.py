@@ -115,9 +115,7 @@ def test_links_and_pipes_in_a_folder_are_refused(tmp_path: Path) -> None:
     (folder / "train" / "cow").symlink_to(folder / "train" / "cat")
     os.mkfifo(folder / "train" / "dog" / "pipe.png")
 
-    assert codes(refusal(folder)) == dict.fromkeys(
-        ("train/cat/link.png", "train/cow", "train/dog/pipe.png"), "link"
-    )
+    assert codes(refusal(folder)) == dict.fromkeys(("train/cat/link.png", "train/cow", "train/dog/pipe.png"), "link")
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -280,7 +278,9 @@ def huge_png(side: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("side", [12_000, 50_000])
@@ -309,7 +309,9 @@ def test_many_files_of_no_bytes_are_counted_and_not_read(tmp_path: Path) -> None
     assert {finding.code for finding in error.findings} == {"empty_file"}
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x1f\x8b", b"PK\x03\x04", b"BZh9", b"\xfd7zXZ\0", gzip.compress(b"x")])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x1f\x8b", b"PK\x03\x04", b"BZh9", b"\xfd7zXZ\0", gzip.compress(b"x")]
+)
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.zip"
     path.write_bytes(content)
