@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.datasets.importer import LIMITS, import_data
+from trainer.datasets.importer import DEFAULTS, LIMITS, import_data
 from trainer.datasets.limits import Limits
 from trainer.datasets.manifest import Manifest
 from trainer.datasets.options import ImportOptions, StratifiedSplit
@@ -82,12 +82,12 @@ def as_tar(path: Path, files: Tree, mode: str = "w") -> Path:
     return path
 
 
-def imported(path: Path, options: ImportOptions = ImportOptions(), limits: Limits = LIMITS) -> Manifest:
+def imported(path: Path, options: ImportOptions = DEFAULTS, limits: Limits = LIMITS) -> Manifest:
     """Packed beside the source."""
     return import_data(path, path.parent / f"pack-of-{path.name}", options, limits=limits)
 
 
-def refusal(path: Path, options: ImportOptions = ImportOptions(), limits: Limits = LIMITS) -> DataRefused:
+def refusal(path: Path, options: ImportOptions = DEFAULTS, limits: Limits = LIMITS) -> DataRefused:
     """Why it is not taken; nothing but the source is left."""
     before = sorted(item.name for item in path.parent.iterdir())
     with pytest.raises(DataRefused) as caught:

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from tests.trainer.datasets.files import as_zip, codes, encoded, imported, pixels, refusal, tree
-from trainer.datasets.images import Unreadable, decode, fit, fit_block, pixels as array_of
+from trainer.datasets.images import Unreadable, decode, fit, fit_block
+from trainer.datasets.images import pixels as array_of
 from trainer.datasets.limits import Limits
 from trainer.datasets.options import ImportOptions
 

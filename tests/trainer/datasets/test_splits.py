@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.datasets.options import StratifiedSplit
 from trainer.datasets.splits import NONE, TEST, TRAIN, VALIDATION, assign, shares
