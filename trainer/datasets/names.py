@@ -58,6 +58,8 @@ def check_label(name: str, limits: Limits) -> None:
 
 def folded(name: str) -> str:
     """What two names have in common that a file system, or a person, may take for the same."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -78,6 +80,8 @@ def is_nested(name: str) -> bool:
 
 
 def _check_characters(name: str) -> None:
+    if name.isascii() and name.isprintable():
+        return
     for char in name:
         if not _is_plain(char):
             raise BadName(
