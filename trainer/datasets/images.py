@@ -47,12 +47,17 @@ class Unreadable(ValueError):
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Libraries' warnings of odd metadata are no news to anybody; Pillow's alarm at size is raised and caught."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+def watched(limits: Limits) -> Iterator[None]:
+    """Pillow as it is to decode a stranger's images: alarmed at the limit's size, and silent about odd metadata."""
+    usual = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = limits.image_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
 
 
 def decode(content: bytes, limits: Limits) -> tuple[Image.Image, str]:

@@ -2,9 +2,10 @@
 
 import os
 import platform
+import secrets
 import shutil
+import stat
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ def import_data(
         raise DataInvalid(f"{folder.name} exists already; give another folder.")
     budget = Budget(path.name, limits, report)
     table = path.name if path.suffix.lower() == ".csv" else None
-    with _unfinished(folder) as partial, images.quiet(), closing(_opened(path, budget)) as container:
+    with _unfinished(folder) as partial, images.watched(limits), closing(_opened(path, budget)) as container:
         source = formats.read(container, options.format, table)
         return Import(container, source, partial, options, budget).run(name or path.name.partition(".")[0])
 
@@ -246,8 +247,10 @@ def _opened(source: Path, budget: Budget) -> Container:
         return Folder(source, budget)
     if source.suffix.lower() == ".csv":
         return Folder(source.parent, budget)
-    with source.open("rb") as file:
-        start = file.read(tarfile.BLOCKSIZE)
+    start = b""
+    if stat.S_ISREG(source.stat().st_mode):
+        with source.open("rb") as file:
+            start = file.read(tarfile.BLOCKSIZE)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Zip(source, budget)
     if start.startswith(tuple(UNPACKERS)) or start[TAR_MARK : TAR_MARK + 5] == b"ustar":
@@ -261,13 +264,13 @@ def _opened(source: Path, budget: Budget) -> Container:
 def _unfinished(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` that takes its name when all went well, and is gone when not."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{folder.name}-", dir=folder.parent))
+    partial = folder.with_name(f"{PARTIAL}{folder.name}-{secrets.token_hex(4)}")
+    partial.mkdir()
     try:
         yield partial
         for path in partial.iterdir():
             _sync(path)
         _sync(partial)
-        partial.chmod(0o755)
         partial.rename(folder)
         _sync(folder.parent)
     except BaseException:

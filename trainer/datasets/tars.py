@@ -130,6 +130,7 @@ class _Unpacked:
                 raise refused(self._budget.source, "damaged", "It has more bytes after its end; pack it again.")
 
     def _check(self) -> None:
+        self._budget.check()
         limits = self._budget.limits
         if self._position > limits.unpacked_bytes:
             detail = f"It unpacks to more than {limits.unpacked_bytes} bytes; give less at a time."

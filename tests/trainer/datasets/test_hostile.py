@@ -337,6 +337,12 @@ def test_random_damage_never_breaks_out(tmp_path: Path) -> None:
         assert refusal(path, options).findings
 
 
+def test_a_pipe_for_a_source_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.zip")
+
+    assert codes(refusal(tmp_path / "mine.zip")) == {"mine.zip": "unknown_format"}
+
+
 def test_names_of_a_zip_are_not_written_anywhere(tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:

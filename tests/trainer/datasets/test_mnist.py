@@ -89,6 +89,15 @@ def test_a_packed_file_that_is_damaged_is_refused(tmp_path: Path, content: bytes
     assert error.findings[0].code in ("damaged", "lying_header")
 
 
+def test_labels_that_are_damaged_in_their_pack_are_refused(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(idx(LABELS)))
+    content[-6] ^= 1
+
+    error = refusal(as_folder(tmp_path / "mine", quartet(".gz", train_labels=bytes(content))))
+
+    assert codes(error) == {"train-labels-idx1-ubyte.gz": "damaged"}
+
+
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
     bomb = gzip.compress(idx(np.zeros((4, 1024, 1024), np.uint8)))
 

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.trainer.datasets.files import as_zip, encoded, imported, pixels, png, tree
 from trainer.data import Split
 from trainer.datasets import sheet
+from trainer.datasets.options import ImportOptions
 from trainer.datasets.pack import MANIFEST, SAMPLES, is_pack, open_pack, read_manifest, verify
 from trainer.errors import DataInvalid
 
@@ -79,7 +80,8 @@ def test_a_folder_without_a_manifest_is_no_pack(pack: Path) -> None:
 
 
 def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    manifest = imported(as_zip(tmp_path / "mine", tree() | {"README.md": b"x"}))
+    options = ImportOptions(size=(3, 4), fit="pad", filter="lanczos", channels=1, classes=("a", "b"))
+    manifest = imported(as_zip(tmp_path / "mine", tree() | {"README.md": b"x"}), options)
 
     assert read_manifest(tmp_path / "pack-of-mine") == manifest
 
