@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import secrets
 import shutil
 import stat
@@ -36,6 +37,8 @@ PARTIAL = ".partial-"
 TAR_MARK = 257
 """Where a tar says that it is one."""
 
+EXTENSION = re.compile(r"(\.tar)?\.(zip|npz|csv|tar|tgz|tbz2|txz|gz|bz2|xz)$", re.IGNORECASE)
+
 DEFAULTS = ImportOptions()
 LIMITS = Limits()
 
@@ -55,13 +58,16 @@ def import_data(
     which ends the import. Memory is bounded by the limits, and disk by twice the pack. Raises `DataRefused` with what
     is wrong, entry by entry; `OSError` where the disk is full or the source cannot be read.
     """
+    path, folder = (Path(os.path.abspath(each)) for each in (path, folder))
     if folder.exists():
         raise DataInvalid(f"{folder.name} exists already; give another folder.")
+    if folder.is_relative_to(path):
+        raise DataInvalid(f"{folder.name} lies within what is to be imported; give another folder.")
     budget = Budget(path.name, limits, report)
     table = path.name if path.suffix.lower() == ".csv" else None
     with _unfinished(folder) as partial, images.watched(limits), closing(_opened(path, budget)) as container:
         source = formats.read(container, options.format, table)
-        return Import(container, source, partial, options, budget).run(name or path.name.partition(".")[0])
+        return Import(container, source, partial, options, budget).run(name or EXTENSION.sub("", path.name))
 
 
 def import_known(
@@ -110,22 +116,23 @@ class Import:
         self.spool.misfits.refuse()
         if not len(self.spool):
             raise refused(self.budget.source, "no_images", "It has no image that can be read.")
+        draws = self.spool.draws(self.source.start)
         assigned = splits.assign(
-            self.options.split, self.spool.splits, self.spool.labels, self.spool.keys, classes, self.budget.source
+            self.options.split, self.spool.splits, self.spool.labels, draws, classes, self.budget.source
         )
         return self._pack(name, classes, assigned)
 
     def _classes(self) -> tuple[str, ...]:
         """The names of the classes, checked."""
-        classes = self.options.classes or self.source.classes
-        if self.options.classes and len(classes) != len(self.source.classes):
-            raise refused(
-                self.budget.source,
-                "wrong_class_count",
-                f"It has {len(self.source.classes)} classes, and {len(classes)} names for them are given.",
-            )
-        check_classes(classes, self.budget)
-        return classes
+        own, asked = self.source.classes, self.options.classes
+        if asked and own != tuple(str(number) for number in range(len(own))):
+            detail = f"It names its classes itself, {own[0]} the first; leave `classes` out."
+            raise refused(self.budget.source, "classes_named", detail)
+        if asked and len(asked) != len(own):
+            detail = f"It has {len(own)} classes, and {len(asked)} names for them are given."
+            raise refused(self.budget.source, "wrong_class_count", detail)
+        check_classes(asked or own, self.budget)
+        return asked or own
 
     def _read(self) -> None:
         """Decode every image into the spool."""

@@ -8,8 +8,8 @@ from trainer.datasets.limits import Limits
 JOINERS = "\u200c\u200d"
 """Invisible, and part of how words are written in Persian, Hindi and others."""
 
-LITTER = re.compile(r"(^|/)(__MACOSX(/|$)|\._[^/]*$|\.DS_Store$|Thumbs\.db$|desktop\.ini$)")
-"""What file managers leave behind."""
+LITTER = re.compile(r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)")
+"""What is hidden, and what file managers leave behind."""
 
 NESTED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".npz")
 
@@ -70,7 +70,7 @@ def printable(name: str) -> str:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file manager left this behind."""
+    """Whether this is hidden, or a file manager left it behind."""
     return LITTER.search(name) is not None
 
 

@@ -73,6 +73,10 @@ class Spool:
         labels = self._labels
         return np.array(sorted(range(len(self)), key=lambda at: (labels[at], self.keys[at])), np.int64)
 
+    def draws(self, start: str) -> list[str]:
+        """What a split is drawn by: paths behind `start`, or places where images have no paths."""
+        return [key.removeprefix(start) for key in self.keys] if self.by_path else list(map(str, range(len(self))))
+
     def images(self) -> Images:
         """All images `(N, C, H, W)` as they came, mapped."""
         assert self.shape is not None

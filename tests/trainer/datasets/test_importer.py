@@ -60,8 +60,9 @@ def expected() -> DataSet:
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_every_container_in_any_order_gives_the_data_sets_own_hash(tmp_path: Path, container: str) -> None:
     shuffled = dict(sorted(tree().items(), key=lambda item: item[1]))
+    name = "mine" if container == "folder" else f"mine.{container}"
 
-    manifest = imported(CONTAINERS[container](tmp_path / f"mine.{container}", shuffled))
+    manifest = imported(CONTAINERS[container](tmp_path / name, shuffled))
 
     assert manifest.sha256 == expected().sha256
     assert manifest.name == "mine"
@@ -122,7 +123,7 @@ def test_a_folder_around_all_and_other_words_for_splits_change_nothing(tmp_path:
 
 
 def test_what_file_managers_leave_behind_is_left_aside_and_listed(tmp_path: Path) -> None:
-    files = tree() | {"__MACOSX/train/cat/._0.png": b"x", "train/cat/.DS_Store": b"x", "README.md": b"hello"}
+    files = tree() | {"__MACOSX/train/cat/._0.png": b"x", ".git/x/y": b"x", "README.md": b"hello"}
 
     manifest = imported(as_zip(tmp_path / "mine.zip", files))
 
@@ -254,7 +255,8 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_container(tmp_path: Path) -
     other = HALVES.model_copy(update={"split": HALVES.split.model_copy(update={"seed": 1})})
 
     first = imported(as_zip(tmp_path / "a.zip", plain()), HALVES)
-    second = imported(as_tar(tmp_path / "b.tar", dict(reversed(plain().items()))), HALVES)
+    around = {f"around/{name}": content for name, content in reversed(plain().items())}
+    second = imported(as_tar(tmp_path / "b.tar", around), HALVES)
     third = imported(as_zip(tmp_path / "c.zip", plain()), other)
 
     assert first.sha256 == second.sha256 != third.sha256
@@ -286,6 +288,35 @@ def test_an_import_tells_how_far_it_is(tmp_path: Path) -> None:
 def test_a_folder_that_exists_is_not_written_into(tmp_path: Path) -> None:
     with pytest.raises(DataInvalid, match="exists already"):
         import_data(as_zip(tmp_path / "mine.zip", tree()), tmp_path)
+
+
+def test_a_pack_within_its_own_source_is_refused(tmp_path: Path) -> None:
+    folder = as_folder(tmp_path / "mine", tree())
+
+    with pytest.raises(DataInvalid, match="lies within"):
+        import_data(folder, folder / "pack")
+    assert not (folder / "pack").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("a.zip", "a"), ("a.tar.gz", "a"), ("v1.2.tgz", "v1.2"), ("a.b", "a.b"), (".data.zip", ".data")]
+)
+def test_a_data_set_is_called_as_its_file(tmp_path: Path, file: str, name: str) -> None:
+    assert imported(as_zip(tmp_path / file, tree())).name == name
+
+
+@pytest.mark.parametrize(
+    ("names", "code"), [(("a", "b"), "classes_named"), (("a", "b", "c"), "classes_named"), ((), "wrong_class_count")]
+)
+def test_classes_that_have_names_are_not_named_again(tmp_path: Path, names: tuple[str, ...], code: str) -> None:
+    files = tree()
+    if not names:
+        names = ("a", "b", "c")
+        files = {name.replace("cat", "0").replace("dog", "1"): content for name, content in tree().items()}
+
+    error = refusal(as_zip(tmp_path / "mine.zip", files), ImportOptions(classes=names))
+
+    assert codes(error) == {"mine.zip": code}
 
 
 @pytest.mark.parametrize(

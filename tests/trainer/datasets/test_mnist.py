@@ -44,10 +44,14 @@ def test_other_names_of_the_files_are_understood(tmp_path: Path) -> None:
     assert imported(as_zip(tmp_path / "mine.zip", files)).splits.train.count == 4
 
 
-def test_training_files_alone_are_split_by_a_draw(tmp_path: Path) -> None:
+def test_training_files_alone_are_split_by_a_draw_that_knows_no_file_names(tmp_path: Path) -> None:
     files = {name: content for name, content in quartet().items() if name.startswith("train")}
+    packed = {f"raw/{name}": content for name, content in quartet(".gz").items() if name.startswith("train")}
 
-    assert imported(as_folder(tmp_path / "mine", files), HALVES).splits.validation.per_class == (1, 1)
+    plain = imported(as_folder(tmp_path / "mine", files), HALVES)
+
+    assert plain.splits.validation.per_class == (1, 1)
+    assert imported(as_zip(tmp_path / "packed.zip", packed), HALVES).sha256 == plain.sha256
 
 
 LIES = {

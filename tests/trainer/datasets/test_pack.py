@@ -81,7 +81,8 @@ def test_a_folder_without_a_manifest_is_no_pack(pack: Path) -> None:
 
 def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
     options = ImportOptions(size=(3, 4), fit="pad", filter="lanczos", channels=1, classes=("a", "b"))
-    manifest = imported(as_zip(tmp_path / "mine", tree() | {"README.md": b"x"}), options)
+    files = {name.replace("cat", "0").replace("dog", "1"): content for name, content in tree().items()}
+    manifest = imported(as_zip(tmp_path / "mine", files | {"README.md": b"x"}), options)
 
     assert read_manifest(tmp_path / "pack-of-mine") == manifest
 
