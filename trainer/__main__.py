@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import sys
-from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         spec = _spec(options.spec)
-        with loading.opened_at(options.data) if options.data else nullcontext() as data_folder:
+        with loading.opened_at(options.data) as data_folder:
             return _run(options, spec, data_folder)
     except SpecInvalid as error:
         for mistake in error.mistakes:

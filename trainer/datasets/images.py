@@ -87,16 +87,14 @@ def fit(image: Image.Image, options: ImportOptions) -> Image.Image:
         return image
     height, width = options.size
     chosen = Image.Resampling[options.filter.upper()]
-    match options.fit:
-        case "stretch":
-            return image.resize((width, height), chosen)
-        case "crop":
-            return image.resize((width, height), chosen, box=_centre(image.size, (width, height)))
-        case "pad":
-            inner = _inscribed(image.size, (width, height))
-            padded = Image.new(image.mode, (width, height))
-            padded.paste(image.resize(inner, chosen), ((width - inner[0]) // 2, (height - inner[1]) // 2))
-            return padded
+    if options.fit == "stretch":
+        return image.resize((width, height), chosen)
+    if options.fit == "crop":
+        return image.resize((width, height), chosen, box=_centre(image.size, (width, height)))
+    inner = _inscribed(image.size, (width, height))
+    padded = Image.new(image.mode, (width, height))
+    padded.paste(image.resize(inner, chosen), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return padded
 
 
 def pixels(image: Image.Image) -> Images:

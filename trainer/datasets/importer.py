@@ -71,24 +71,24 @@ def import_data(
 
 
 def import_known(
-    name: str,
+    known: str,
     folder: Path,
     downloads: Path,
     options: ImportOptions = DEFAULTS,
     *,
+    name: str | None = None,
     mirrors: Sequence[str] = (),
     limits: Limits = LIMITS,
     report: Callable[[Progress], None] | None = None,
 ) -> Manifest:
-    """As `import_data`, of one of `KNOWN` by its name; its files come into `downloads` and stay there.
+    """As `import_data`, of the one of `KNOWN` that is called so; its files come into `downloads` and stay there.
 
     `mirrors` are asked before those that are known. Raises `DataInvalid` where no mirror has a file.
     """
-    known = KNOWN[name]
-    path = fetch(known, downloads, mirrors=mirrors, report=report)
-    if known.classes and not options.classes:
-        options = options.model_copy(update={"classes": known.classes})
-    return import_data(path, folder, options, name=name, limits=limits, report=report)
+    path = fetch(KNOWN[known], downloads, mirrors=mirrors, report=report)
+    if KNOWN[known].classes and not options.classes:
+        options = options.model_copy(update={"classes": KNOWN[known].classes})
+    return import_data(path, folder, options, name=name or known, limits=limits, report=report)
 
 
 class Import:

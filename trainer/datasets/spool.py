@@ -69,7 +69,7 @@ class Spool:
     def order(self) -> NDArray[np.int64]:
         """Canonical: by class, then by path in code points; as they came where they have no paths."""
         if not self.by_path:
-            return np.arange(len(self))
+            return np.arange(len(self), dtype=np.int64)
         labels = self._labels
         return np.array(sorted(range(len(self)), key=lambda at: (labels[at], self.keys[at])), np.int64)
 

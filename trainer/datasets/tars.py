@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from trainer.datasets import names
 from trainer.datasets.budget import Budget
@@ -71,7 +71,7 @@ class Tar(Container):
         with self.path.open("rb") as packed:
             stream = _Unpacked(packed, self.path.stat().st_size, self.budget)
             try:
-                tar = tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape")  # type: ignore[arg-type]
+                tar = tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8", errors="surrogateescape")
                 while info := tar.next():
                     tar.members.clear()  # Else it keeps them all.
                     content = tar.extractfile(info) if info.isreg() and not info.issparse() else None
