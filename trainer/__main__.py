@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import sys
-from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 0 done, 2 bad input, 3 failed, 4 stopped."""
     options = _parser().parse_args(arguments)
     try:
-        with loading.opened_at(options.data) if options.data else nullcontext() as data_folder:
-            return _run(options, data_folder)
+        spec = _spec(options.spec)
+        with loading.opened_at(options.data) as data_folder:
+            return _run(options, spec, data_folder)
     except SpecInvalid as error:
         for mistake in error.mistakes:
             print(mistake.detail, file=sys.stderr)
@@ -61,9 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         return BAD_INPUT
 
 
-def _run(options: argparse.Namespace, data_folder: Path | None) -> int:
+def _run(options: argparse.Namespace, spec: TrainingSpec, data_folder: Path | None) -> int:
     """Train from a folder that has the data, else from the spec's bundled data set."""
-    spec = _spec(options.spec)
     dataset = _dataset(data_folder, spec)
     _check(options.spec, spec, dataset)
     folder = options.out or Path("runs") / _slug(spec.name)

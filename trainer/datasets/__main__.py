@@ -38,10 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _import(asked: argparse.Namespace) -> Manifest:
-    options, name = _options(asked), str(asked.path)
-    if name in KNOWN and not asked.path.exists():
-        return import_known(name, asked.out, asked.downloads / name, options, report=_show)
-    return import_data(asked.path, asked.out, options, name=asked.name, report=_show)
+    options, known = _options(asked), str(asked.path)
+    try:
+        if known in KNOWN and not asked.path.exists():
+            return import_known(known, asked.out, asked.downloads / known, options, name=asked.name, report=_show)
+        return import_data(asked.path, asked.out, options, name=asked.name, report=_show)
+    finally:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -148,8 +148,8 @@ class _Start:
         self._stream = stream
         self.count = 0
 
-    def read(self, size: int) -> bytes:
-        if size > LARGEST_HEADER:
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LARGEST_HEADER:
             raise ValueError(f"its header claims {size} bytes")
         data = self._stream.read(size)
         self.count += len(data)
@@ -175,8 +175,8 @@ def _pairs(container: Container) -> dict[SplitName | None, tuple[str, str]]:
                 raise refused(
                     container.name, "missing_file", f"It has no array of {words}{of}; put it beside the others."
                 )
-    order = [split for split in (None, "train", "validation", "test") if split in splits]
-    return {split: (found[split, "x"], found[split, "y"]) for split in order}
+    order: tuple[SplitName | None, ...] = (None, "train", "validation", "test")
+    return {split: (found[split, "x"], found[split, "y"]) for split in order if split in splits}
 
 
 def _role(name: str) -> tuple[SplitName | None, str] | None:

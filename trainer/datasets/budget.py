@@ -31,9 +31,13 @@ class Budget:
 
     def tell(self, stage: Stage, done: int, total: int | None) -> None:
         """Say how far it is. Raises `DataRefused` when the time is up."""
+        self.check()
+        if self._report:
+            self._report(Progress(stage, done, total))
+
+    def check(self) -> None:
+        """Raise `DataRefused` when the time is up."""
         if time.monotonic() > self._end:
             raise refused(
                 self.source, "too_slow", f"It takes longer than {self.limits.seconds:g} seconds; give fewer images."
             )
-        if self._report:
-            self._report(Progress(stage, done, total))

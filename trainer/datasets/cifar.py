@@ -51,7 +51,8 @@ def read(container: Container) -> Source:
         raise refused(container.name, "missing_file", "It has no batches of CIFAR-10 or CIFAR-100.")
     files = _files(container)
     train = sorted((name for name in files if re.fullmatch(kind.train, name)), key=_number)
-    splits: dict[str, SplitName] = {files[name]: "train" for name in train} | {files[kind.test]: "test"}
+    splits: dict[str, SplitName] = {files[name]: "train" for name in train}
+    splits[files[kind.test]] = "test"
     classes = _names(container, kind, files)
 
     def blocks() -> Iterator[Block]:

@@ -27,9 +27,8 @@ def read(container: Container) -> Source:
     layout = _Layout(container)
     layout.findings.refuse()
     classes = tuple(sorted(layout.classes))
-    return Source(
-        "class_folders", classes, _parts(container, layout.places, classes), len(layout.places), layout.notes()
-    )
+    parts = _parts(container, layout.places, classes)
+    return Source("class_folders", classes, parts, len(layout.places), layout.notes(), layout.start)
 
 
 def _parts(container: Container, places: dict[str, Place], classes: tuple[str, ...]) -> Iterator[ImageFile]:
@@ -47,8 +46,8 @@ class _Layout:
         self.ignored = Findings(container.limits.findings)
         self.places: dict[str, Place] = {}
         self.classes: set[str] = set()
-        self._start = _wrapper(container)
-        self._splits = _split_folders(container, self._start)
+        self.start = _wrapper(container)
+        self._splits = _split_folders(container, self.start)
         for folder in container.folders:
             self._add_class(folder)
         for name in container.entries:
@@ -60,9 +59,9 @@ class _Layout:
         return (self.ignored.note("ignored_files", "Files that are no images of any class were left aside."),)
 
     def _add_class(self, folder: str) -> None:
-        if names.is_litter(folder) or not folder.startswith(self._start):
+        if names.is_litter(folder) or not folder.startswith(self.start):
             return
-        parts = folder[len(self._start) :].split("/")
+        parts = folder[len(self.start) :].split("/")
         if self._splits:
             if parts[0] in self._splits and len(parts) == 2:
                 self.classes.add(parts[1])
@@ -71,9 +70,9 @@ class _Layout:
 
     def _add_file(self, name: str) -> None:
         if names.is_litter(name):
-            self.ignored.add(Finding(name, "litter", "It is a file manager's own."))
+            self.ignored.add(Finding(name, "litter", "It is hidden, or a file manager's own."))
             return
-        parts = name[len(self._start) :].split("/") if name.startswith(self._start) else [name]
+        parts = name[len(self.start) :].split("/") if name.startswith(self.start) else [name]
         within = parts[1:] if self._splits and parts[0] in self._splits else parts
         if len(within) >= 2 and (not self._splits or within is not parts):
             split = self._splits[parts[0]] if self._splits else None

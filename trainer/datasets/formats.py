@@ -12,7 +12,8 @@ def read(container: Container, asked: Format | None, csv: str | None) -> Source:
 
     `csv` is the table to go by, where that was said.
     """
-    match asked or ("table" if csv else _recognise(container)):
+    chosen: Format = "table" if csv else asked or _recognise(container)
+    match chosen:
         case "idx":
             return mnist.read(container)
         case "cifar":

@@ -47,12 +47,17 @@ class Unreadable(ValueError):
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Libraries' warnings of odd metadata are no news to anybody; Pillow's alarm at size is raised and caught."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+def watched(limits: Limits) -> Iterator[None]:
+    """Pillow as it is to decode a stranger's images: alarmed at the limit's size, and silent about odd metadata."""
+    usual = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = limits.image_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
 
 
 def decode(content: bytes, limits: Limits) -> tuple[Image.Image, str]:
@@ -82,16 +87,14 @@ def fit(image: Image.Image, options: ImportOptions) -> Image.Image:
         return image
     height, width = options.size
     chosen = Image.Resampling[options.filter.upper()]
-    match options.fit:
-        case "stretch":
-            return image.resize((width, height), chosen)
-        case "crop":
-            return image.resize((width, height), chosen, box=_centre(image.size, (width, height)))
-        case "pad":
-            inner = _inscribed(image.size, (width, height))
-            padded = Image.new(image.mode, (width, height))
-            padded.paste(image.resize(inner, chosen), ((width - inner[0]) // 2, (height - inner[1]) // 2))
-            return padded
+    if options.fit == "stretch":
+        return image.resize((width, height), chosen)
+    if options.fit == "crop":
+        return image.resize((width, height), chosen, box=_centre(image.size, (width, height)))
+    inner = _inscribed(image.size, (width, height))
+    padded = Image.new(image.mode, (width, height))
+    padded.paste(image.resize(inner, chosen), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return padded
 
 
 def pixels(image: Image.Image) -> Images:

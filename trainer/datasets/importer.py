@@ -2,9 +2,11 @@
 
 import os
 import platform
+import re
+import secrets
 import shutil
+import stat
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -35,6 +37,8 @@ PARTIAL = ".partial-"
 TAR_MARK = 257
 """Where a tar says that it is one."""
 
+EXTENSION = re.compile(r"(\.tar)?\.(zip|npz|csv|tar|tgz|tbz2|txz|gz|bz2|xz)$", re.IGNORECASE)
+
 DEFAULTS = ImportOptions()
 LIMITS = Limits()
 
@@ -54,34 +58,37 @@ def import_data(
     which ends the import. Memory is bounded by the limits, and disk by twice the pack. Raises `DataRefused` with what
     is wrong, entry by entry; `OSError` where the disk is full or the source cannot be read.
     """
+    path, folder = (Path(os.path.abspath(each)) for each in (path, folder))
     if folder.exists():
         raise DataInvalid(f"{folder.name} exists already; give another folder.")
+    if folder.is_relative_to(path):
+        raise DataInvalid(f"{folder.name} lies within what is to be imported; give another folder.")
     budget = Budget(path.name, limits, report)
     table = path.name if path.suffix.lower() == ".csv" else None
-    with _unfinished(folder) as partial, images.quiet(), closing(_opened(path, budget)) as container:
+    with _unfinished(folder) as partial, images.watched(limits), closing(_opened(path, budget)) as container:
         source = formats.read(container, options.format, table)
-        return Import(container, source, partial, options, budget).run(name or path.name.partition(".")[0])
+        return Import(container, source, partial, options, budget).run(name or EXTENSION.sub("", path.name))
 
 
 def import_known(
-    name: str,
+    known: str,
     folder: Path,
     downloads: Path,
     options: ImportOptions = DEFAULTS,
     *,
+    name: str | None = None,
     mirrors: Sequence[str] = (),
     limits: Limits = LIMITS,
     report: Callable[[Progress], None] | None = None,
 ) -> Manifest:
-    """As `import_data`, of one of `KNOWN` by its name; its files come into `downloads` and stay there.
+    """As `import_data`, of the one of `KNOWN` that is called so; its files come into `downloads` and stay there.
 
     `mirrors` are asked before those that are known. Raises `DataInvalid` where no mirror has a file.
     """
-    known = KNOWN[name]
-    path = fetch(known, downloads, mirrors=mirrors, report=report)
-    if known.classes and not options.classes:
-        options = options.model_copy(update={"classes": known.classes})
-    return import_data(path, folder, options, name=name, limits=limits, report=report)
+    path = fetch(KNOWN[known], downloads, mirrors=mirrors, report=report)
+    if KNOWN[known].classes and not options.classes:
+        options = options.model_copy(update={"classes": KNOWN[known].classes})
+    return import_data(path, folder, options, name=name or known, limits=limits, report=report)
 
 
 class Import:
@@ -102,31 +109,30 @@ class Import:
     def run(self, name: str) -> Manifest:
         """Read, split, write, describe. Raises `DataRefused`."""
         classes = self._classes()
-        try:
+        with self.spool:
             self._read()
-        finally:
-            self.spool.close()
         if not self.options.skip_unreadable:
             self.unreadable.refuse()
         self.spool.misfits.refuse()
         if not len(self.spool):
             raise refused(self.budget.source, "no_images", "It has no image that can be read.")
+        draws = self.spool.draws(self.source.start)
         assigned = splits.assign(
-            self.options.split, self.spool.splits, self.spool.labels, self.spool.keys, classes, self.budget.source
+            self.options.split, self.spool.splits, self.spool.labels, draws, classes, self.budget.source
         )
         return self._pack(name, classes, assigned)
 
     def _classes(self) -> tuple[str, ...]:
         """The names of the classes, checked."""
-        classes = self.options.classes or self.source.classes
-        if self.options.classes and len(classes) != len(self.source.classes):
-            raise refused(
-                self.budget.source,
-                "wrong_class_count",
-                f"It has {len(self.source.classes)} classes, and {len(classes)} names for them are given.",
-            )
-        check_classes(classes, self.budget)
-        return classes
+        own, asked = self.source.classes, self.options.classes
+        if asked and own != tuple(str(number) for number in range(len(own))):
+            detail = f"It names its classes itself, {own[0]} the first; leave `classes` out."
+            raise refused(self.budget.source, "classes_named", detail)
+        if asked and len(asked) != len(own):
+            detail = f"It has {len(own)} classes, and {len(asked)} names for them are given."
+            raise refused(self.budget.source, "wrong_class_count", detail)
+        check_classes(asked or own, self.budget)
+        return asked or own
 
     def _read(self) -> None:
         """Decode every image into the spool."""
@@ -248,8 +254,10 @@ def _opened(source: Path, budget: Budget) -> Container:
         return Folder(source, budget)
     if source.suffix.lower() == ".csv":
         return Folder(source.parent, budget)
-    with source.open("rb") as file:
-        start = file.read(tarfile.BLOCKSIZE)
+    start = b""
+    if stat.S_ISREG(source.stat().st_mode):
+        with source.open("rb") as file:
+            start = file.read(tarfile.BLOCKSIZE)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Zip(source, budget)
     if start.startswith(tuple(UNPACKERS)) or start[TAR_MARK : TAR_MARK + 5] == b"ustar":
@@ -263,13 +271,13 @@ def _opened(source: Path, budget: Budget) -> Container:
 def _unfinished(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` that takes its name when all went well, and is gone when not."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{folder.name}-", dir=folder.parent))
+    partial = folder.with_name(f"{PARTIAL}{folder.name}-{secrets.token_hex(4)}")
+    partial.mkdir()
     try:
         yield partial
         for path in partial.iterdir():
             _sync(path)
         _sync(partial)
-        partial.chmod(0o755)
         partial.rename(folder)
         _sync(folder.parent)
     except BaseException:

@@ -11,12 +11,12 @@ from trainer.datasets.pack import is_pack, open_pack
 
 
 @contextmanager
-def opened_at(path: Path) -> Iterator[Path]:
+def opened_at(path: Path | None) -> Iterator[Path | None]:
     """A folder that `load` takes: this one where it does, else a pack of it that lasts as long as it is needed.
 
-    Raises `DataRefused` where it cannot be packed.
+    None stays None. Raises `DataRefused` where it cannot be packed.
     """
-    if is_pack(path) or _is_mnist(path):
+    if path is None or is_pack(path) or _is_mnist(path):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="annealer-") as scratch:

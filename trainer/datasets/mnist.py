@@ -44,6 +44,7 @@ def read(container: Container) -> Source:
             raise refused(images, "no_images", "It holds no images.")
         with _opened(container, name) as (stream, _):
             arrays[name] = np.frombuffer(read_exactly(stream, count, name), np.uint8)
+            _check_end(stream, name)
     classes, numbers = labels.numbered(arrays, None, container.limits)
     used = [name for pair in pairs.values() for name in pair]
 
@@ -65,8 +66,13 @@ def _blocks(
         data = read_exactly(stream, rows * height * width, name)
         images = np.frombuffer(data, np.uint8).reshape(rows, height, width)
         yield Block(split, numbers[start : start + rows], name, start, images)
+    _check_end(stream, name)
+
+
+def _check_end(stream: Stream, name: str) -> None:
+    """Refuse bytes beyond what was promised; a packed file is compared with its sum here."""
     if stream.read(1):
-        raise refused(name, "lying_header", f"It holds more bytes than the {math.prod(shape)} it promises.")
+        raise refused(name, "lying_header", "It holds more bytes than its header promises.")
 
 
 def _files(container: Container) -> dict[tuple[str, str], str]:

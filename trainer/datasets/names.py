@@ -8,8 +8,8 @@ from trainer.datasets.limits import Limits
 JOINERS = "\u200c\u200d"
 """Invisible, and part of how words are written in Persian, Hindi and others."""
 
-LITTER = re.compile(r"(^|/)(__MACOSX(/|$)|\._[^/]*$|\.DS_Store$|Thumbs\.db$|desktop\.ini$)")
-"""What file managers leave behind."""
+LITTER = re.compile(r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)")
+"""What is hidden, and what file managers leave behind."""
 
 NESTED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".npz")
 
@@ -39,7 +39,7 @@ def clean(name: str, limits: Limits) -> str:
         parts = parts[1:]
     if ".." in parts:
         raise BadName("climbing_path", "Its path climbs out of its folder by `..`; pack the files again without.")
-    if "" in parts or "." in parts:
+    if not parts or "" in parts or "." in parts:
         raise BadName("odd_path", "Its path has an empty part; pack the files again by plain relative paths.")
     if len(parts) > limits.depth + 1:
         raise BadName("too_deep", f"It lies {len(parts) - 1} folders deep; at most {limits.depth} are taken.")
@@ -58,6 +58,8 @@ def check_label(name: str, limits: Limits) -> None:
 
 def folded(name: str) -> str:
     """What two names have in common that a file system, or a person, may take for the same."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -68,7 +70,7 @@ def printable(name: str) -> str:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file manager left this behind."""
+    """Whether this is hidden, or a file manager left it behind."""
     return LITTER.search(name) is not None
 
 
@@ -78,6 +80,8 @@ def is_nested(name: str) -> bool:
 
 
 def _check_characters(name: str) -> None:
+    if name.isascii() and name.isprintable():
+        return
     for char in name:
         if not _is_plain(char):
             raise BadName(

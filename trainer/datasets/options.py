@@ -18,7 +18,7 @@ class GivenSplit(Part):
 class StratifiedSplit(Part):
     """Validation images, and test images if wanted, drawn from what the source has to train on, class by class.
 
-    Within a class images are taken in the order of SHA-256 of seed and path, or number where there are no paths. How
+    Within a class images are taken in the order of SHA-256 of seed and path, or place where there are no paths. How
     many is exact over the whole by the largest remainder (Hamilton 1792).
     """
 

@@ -12,7 +12,7 @@ from trainer.datasets.findings import Findings
 from trainer.datasets.manifest import Note, SplitName
 from trainer.errors import Finding
 
-BLOCK_BYTES = 4 * 1024**2
+BLOCK_BYTES = 1024**2
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Source:
-    """`parts` can be read once. `count` images are promised, if that is known."""
+    """`parts` can be read once. `count` images are promised, if that is known. Paths begin with `start`, which is only
+    where they happen to lie and has no part in what is drawn by them."""
 
     format: str
     classes: tuple[str, ...]
     parts: Iterator[ImageFile | Block]
     count: int | None = None
     notes: tuple[Note, ...] = field(default=())
+    start: str = ""
 
 
 def rows_at_once(row_bytes: int) -> int:

@@ -41,11 +41,14 @@ def assign(
     rule: SplitRule,
     given: NDArray[np.int8],
     labels: NDArray[np.int32],
-    keys: Sequence[str],
+    draws: Sequence[str],
     classes: Sequence[str],
     source: str,
 ) -> Assigned:
-    """The split of each image, from what the source says: TRAIN, VALIDATION, TEST or NONE. Raises `DataRefused`."""
+    """The split of each image, from what the source says: TRAIN, VALIDATION, TEST or NONE. Raises `DataRefused`.
+
+    `draws` are what each image is drawn by.
+    """
     if isinstance(rule, GivenSplit):
         return _given(given, source)
     drawn = np.where(given == NONE, TRAIN, given).astype(np.int8)
@@ -58,7 +61,7 @@ def assign(
                 "one of the two out.",
             )
     train = np.flatnonzero(drawn == TRAIN)
-    ranks = _ranks(rule, train, labels, keys, len(classes))
+    ranks = _ranks(rule, train, labels, draws, len(classes))
     totals = np.bincount(labels[train], minlength=len(classes))
     tests = shares(totals, rule.test)
     validations = shares(totals, rule.validation)
@@ -98,11 +101,11 @@ def _given(given: NDArray[np.int8], source: str) -> Assigned:
 
 
 def _ranks(
-    rule: StratifiedSplit, images: NDArray[np.int64], labels: NDArray[np.int32], keys: Sequence[str], classes: int
+    rule: StratifiedSplit, images: NDArray[np.int64], labels: NDArray[np.int32], draws: Sequence[str], classes: int
 ) -> NDArray[np.int64]:
     """The place of each image within its class in the order of the draw."""
     start = f"{rule.seed}:".encode()
-    digests = [sha256(start + keys[index].encode()).digest() for index in images.tolist()]
+    digests = [sha256(start + draws[index].encode()).digest() for index in images.tolist()]
     taken = [0] * classes
     ranks = np.empty(len(images), np.int64)
     for place in sorted(range(len(images)), key=digests.__getitem__):

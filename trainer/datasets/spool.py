@@ -2,6 +2,7 @@
 
 from array import array
 from pathlib import Path
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class Spool:
         self.misfits = Findings(limits.findings)
         self._splits = array("b")
         self._labels = array("i")
-        self._file = path.open("wb")
+        self._file: BinaryIO | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -45,9 +46,15 @@ class Spool:
             keys = [f"{name}#{number}" for number in range(first, first + len(images))]
             self._append(keys, labels.tolist(), split, images)
 
-    def close(self) -> None:
-        """Close the file; the images can be read."""
-        self._file.close()
+    def __enter__(self) -> Self:
+        """Open the file to write."""
+        self._file = self.path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it; the images can be read."""
+        if self._file:
+            self._file.close()
 
     @property
     def splits(self) -> NDArray[np.int8]:
@@ -62,9 +69,13 @@ class Spool:
     def order(self) -> NDArray[np.int64]:
         """Canonical: by class, then by path in code points; as they came where they have no paths."""
         if not self.by_path:
-            return np.arange(len(self))
+            return np.arange(len(self), dtype=np.int64)
         labels = self._labels
         return np.array(sorted(range(len(self)), key=lambda at: (labels[at], self.keys[at])), np.int64)
+
+    def draws(self, start: str) -> list[str]:
+        """What a split is drawn by: paths behind `start`, or places where images have no paths."""
+        return [key.removeprefix(start) for key in self.keys] if self.by_path else list(map(str, range(len(self))))
 
     def images(self) -> Images:
         """All images `(N, C, H, W)` as they came, mapped."""
@@ -105,4 +116,5 @@ class Spool:
                 f"It has more than {self.limits.images} images or {self.limits.pack_bytes} bytes of them; give fewer "
                 "or a smaller size.",
             )
+        assert self._file is not None
         self._file.write(np.ascontiguousarray(images).data)

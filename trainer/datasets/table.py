@@ -58,9 +58,9 @@ def read(container: Container, table: str) -> Source:
     if not rows:
         raise refused(table, "no_images", "It has no row besides the names of the columns.")
     classes = tuple(sorted({row.label for row in rows.values()}))
-    return Source(
-        "table", classes, _parts(container, rows, classes), len(rows), ignored_note(container, [table, *rows])
-    )
+    notes = ignored_note(container, [table, *rows])
+    start = table[: table.rfind("/") + 1]
+    return Source("table", classes, _parts(container, rows, classes), len(rows), notes, start)
 
 
 def _parts(container: Container, rows: dict[str, Row], classes: tuple[str, ...]) -> Iterator[ImageFile]:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from trainer.datasets import names
 from trainer.datasets.budget import Budget
@@ -71,7 +71,7 @@ class Tar(Container):
         with self.path.open("rb") as packed:
             stream = _Unpacked(packed, self.path.stat().st_size, self.budget)
             try:
-                tar = tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape")  # type: ignore[arg-type]
+                tar = tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8", errors="surrogateescape")
                 while info := tar.next():
                     tar.members.clear()  # Else it keeps them all.
                     content = tar.extractfile(info) if info.isreg() and not info.issparse() else None
@@ -130,6 +130,7 @@ class _Unpacked:
                 raise refused(self._budget.source, "damaged", "It has more bytes after its end; pack it again.")
 
     def _check(self) -> None:
+        self._budget.check()
         limits = self._budget.limits
         if self._position > limits.unpacked_bytes:
             detail = f"It unpacks to more than {limits.unpacked_bytes} bytes; give less at a time."

@@ -18,7 +18,7 @@ from trainer.datasets.splits import NAMES, TRAIN
 from trainer.datasets.spool import Spool
 from trainer.errors import Finding
 
-PIECE_BYTES = 4 * 1024**2
+PIECE_BYTES = 1024**2
 BYTES = np.arange(256)
 
 
@@ -68,10 +68,9 @@ class Writer:
         name = NAMES[number]
         digests = np.empty(len(rows), np.uint64)
         labels = self.spool.labels[rows].astype(np.int64)
-        self._write(
-            pack.images_file(name), (len(rows), *self._images.shape[1:]), np.uint8, self._pieces(rows, digests, number)
-        )
-        self._write(pack.labels_file(name), labels.shape, np.int64, iter([labels]))
+        shape = (len(rows), *self._images.shape[1:])
+        self._write(pack.images_file(name), shape, np.dtype(np.uint8), self._pieces(rows, digests, number))
+        self._write(pack.labels_file(name), labels.shape, np.dtype(np.int64), iter([labels]))
         return WrittenSplit(name, rows, labels, digests)
 
     def _pieces(self, rows: NDArray[np.int64], digests: NDArray[np.uint64], number: int) -> Iterator[Images]:
@@ -87,11 +86,12 @@ class Writer:
             self._done += len(images)
             self.budget.tell("packing", self._done, len(self._images))
 
-    def _write(self, file_name: str, shape: tuple[int, ...], dtype: type, pieces: Iterator[NDArray[Any]]) -> None:
-        kind = np.dtype(dtype)
-        self.hash.begin(shape, kind)
+    def _write(
+        self, file_name: str, shape: tuple[int, ...], dtype: "np.dtype[Any]", pieces: Iterator[NDArray[Any]]
+    ) -> None:
+        self.hash.begin(shape, dtype)
         with (self.folder / file_name).open("wb") as file:
-            header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+            header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             npy.write_array_header_1_0(file, header)
             for piece in pieces:
                 self.hash.update(piece)

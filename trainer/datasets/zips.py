@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from trainer.datasets.budget import Budget
 from trainer.datasets.container import Container, Guarded, Listing, damaged
@@ -30,7 +30,7 @@ class Zip(Container):
         self._file = path.open("rb")
         self._infos: dict[str, zipfile.ZipInfo] = {}
         try:
-            self._zip = zipfile.ZipFile(_Watched(self._file, budget))  # type: ignore[arg-type]
+            self._zip = zipfile.ZipFile(cast(IO[bytes], _Watched(self._file, budget)))
             self._list(path.stat().st_size)
         except DAMAGED as error:
             self._file.close()
