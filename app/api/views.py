@@ -110,7 +110,7 @@ def ensemble_view(session: Session, ensemble: Ensemble) -> EnsembleView:
 
 def ensemble_views(session: Session, found: Sequence[Ensemble]) -> list[EnsembleView]:
     """Ensembles with their members, without reports."""
-    members = ensembles.members(session, [ensemble.id for ensemble in found])
+    members = ensembles.members_of(session, [ensemble.id for ensemble in found])
     return [_ensemble(session.get_one(Job, one.job_id), one, members[one.id]) for one in found]
 
 
