@@ -22,7 +22,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from pydantic import BaseModel, ValidationError
 
 from app import keytext
 from app.api.schemas import (
+    CompareView,
     DatasetList,
     DatasetView,
     EnsembleList,
@@ -310,6 +311,11 @@ class Client:
     def delete_ensemble(self, id: str) -> None:
         """Delete one that was made by request. Raises `NotFound`, or `Refused` for another or while it is scored."""
         self._call("DELETE", f"/v1/ensembles/{self.ensemble(id).id}")
+
+    def compare(self, job_ids: Sequence[str], *, max_points: int = 500) -> CompareView:
+        """Trainings side by side, 2 to 20. Raises `NotFound`."""
+        parameters = {"jobs": list(job_ids), "max_points": max_points}
+        return self._read(CompareView, "GET", "/v1/compare", params=parameters)
 
     def datasets(self) -> list[DatasetView]:
         """What specs can name."""

@@ -1,5 +1,6 @@
 """What the command line shows: tables, a live progress line, a learning-rate curve."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from app.api.schemas import (
     CombinedScoresView,
+    CompareView,
     DatasetView,
     EnsembleView,
     EpochView,
@@ -213,6 +215,30 @@ def ensembles_table(ensembles: Iterable[EnsembleView]) -> Table:
         count = str(len(one.members))
         table.add_row(one.id, Text(one.name), one.kind, one.status, count, accuracy, _moment(one.created_at))
     return table
+
+
+def comparison_tables(found: CompareView) -> Iterator[Table]:
+    """Last figures of each job, what their specs differ in, and means over seeds."""
+    jobs = _table("id", "name", "status", "epoch", "loss", "validation loss", "accuracy", "ensemble", "seconds")
+    for job in found.jobs:
+        figures = ["", "", "", ""]
+        if last := job.last:
+            figures = [str(last.epoch), f"{last.train_loss:.4f}", f"{last.validation_loss:.4f}"]
+            figures.append(f"{last.validation_accuracy:.2%}")
+        together = f"{job.ensemble.accuracy:.2%}" if job.ensemble else ""
+        jobs.add_row(job.id, Text(job.name), job.status, *figures, together, f"{job.seconds:.1f}")
+    yield jobs
+    if found.differences:
+        specs = _table("spec", *(job.id for job in found.jobs))
+        for one in found.differences:
+            specs.add_row(one.pointer, *(Text(json.dumps(value)) for value in one.values))
+        yield specs
+    for repetition in found.repetitions:
+        means = _table(f"{len(repetition.jobs)} seeds", "mean", "std", "95% interval")
+        for name, figure in repetition.figures.items():
+            interval = f"{figure.low:.4f} to {figure.high:.4f}"
+            means.add_row(name.replace("_", " "), f"{figure.mean:.4f}", f"{figure.std:.4f}", interval)
+        yield means
 
 
 def snapshot_table(snapshots: Iterable[SnapshotView]) -> Table:

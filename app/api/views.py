@@ -124,7 +124,7 @@ def _ensemble(job: Job, ensemble: Ensemble, members: Sequence[Member]) -> Ensemb
         kind=ensemble.kind,
         spec=job.spec if job.kind is Kind.SCORING else None,
         averaged=ensemble.averaged,
-        scores=_combined_scores(ensemble),
+        scores=combined_scores(ensemble),
         single=_single(ensemble),
         geometric_mean=_geometric_mean(ensemble),
         majority_vote=_majority_vote(ensemble),
@@ -146,7 +146,8 @@ def _member(member: Member) -> MemberView:
     )
 
 
-def _combined_scores(ensemble: Ensemble) -> CombinedScoresView | None:
+def combined_scores(ensemble: Ensemble) -> CombinedScoresView | None:
+    """What an ensemble scores, once it is scored."""
     if ensemble.accuracy is None:
         return None
     return CombinedScoresView(

@@ -58,6 +58,7 @@ DECIDED = {
     "POST /v1/ensembles": SUBMIT,
     "GET /v1/ensembles/{ensemble_id}": READ,
     "DELETE /v1/ensembles/{ensemble_id}": SUBMIT,
+    "GET /v1/compare": READ,
     "GET /v1/datasets": READ,
     "GET /v1/datasets/{name}": READ,
     "GET /v1/workers": READ,
@@ -245,6 +246,17 @@ def test_ensembles_are_made_of_ones_own_snapshots_alone(api: Api, door: Door) ->
     ):
         listed = api.http.get("/v1/ensembles", headers=door.key(scope, owner)).json()["items"]
         assert [one["id"] for one in listed] == seen
+
+
+def test_only_ones_own_trainings_are_compared(api: Api, door: Door) -> None:
+    mine, theirs = (api.shop.trained(options={"owner": owner}).job_id for owner in (DEFAULT_OWNER, "bob"))
+    asked = {"jobs": [mine, theirs]}
+
+    answers = [
+        api.http.get("/v1/compare", params=asked, headers=door.key(scope, "bob")).status_code for scope in (READ, ADMIN)
+    ]
+
+    assert answers == [404, 200]
 
 
 def test_a_page_of_anothers_list_does_not_go_on(api: Api, door: Door) -> None:
