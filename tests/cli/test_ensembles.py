@@ -58,7 +58,7 @@ def test_an_ensemble_is_made_from_a_file_and_mistakes_are_told_with_lines(
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["report"]["images"] == 1000
     assert wrong.returncode == 2
-    assert f"{path}:9: /select/count: The best 9 are asked for, and there are 2 to choose from." in wrong.stderr
+    assert f"{path}:10: /select/count: The best 9 are asked for, and there are 2 to choose from." in wrong.stderr
 
 
 def test_options_that_exclude_each_other_are_bad_input(annealer: Run) -> None:
