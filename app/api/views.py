@@ -32,7 +32,7 @@ from app.api.schemas import (
     WarningView,
     WorkerView,
 )
-from app.store import ensembles, metrics, turns
+from app.store import ensembles, jobs, metrics, turns
 from app.store.ensembles import Member
 from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Kind, Phase
@@ -111,7 +111,8 @@ def ensemble_view(session: Session, ensemble: Ensemble) -> EnsembleView:
 def ensemble_views(session: Session, found: Sequence[Ensemble]) -> list[EnsembleView]:
     """Ensembles with their members, without reports."""
     members = ensembles.members_of(session, [ensemble.id for ensemble in found])
-    return [_ensemble(session.get_one(Job, one.job_id), one, members[one.id]) for one in found]
+    by_id = jobs.several(session, [ensemble.job_id for ensemble in found])
+    return [_ensemble(by_id[one.job_id], one, members[one.id]) for one in found]
 
 
 def _ensemble(job: Job, ensemble: Ensemble, members: Sequence[Member]) -> EnsembleView:

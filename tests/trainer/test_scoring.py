@@ -77,6 +77,16 @@ def test_a_scoring_stops_before_the_next_member(members: list[tuple[str, Path]])
     assert sum(isinstance(one, Advanced) for one in events) == 1
 
 
+def test_a_scoring_stops_while_it_chooses(members: list[tuple[str, Path]]) -> None:
+    answers = iter([False] * 7 + [True])
+    greedy = parsed(select={"kind": "greedy", "count": 50})
+
+    events = list(score(greedy, DATA, members, device=CPU, stop=lambda: next(answers)))
+
+    assert isinstance(events[-1], TaskStopped)
+    assert [(one.done, one.of) for one in events if isinstance(one, Advanced)][-1] == (7, 54)
+
+
 def test_the_same_bytes_on_repeat(members: list[tuple[str, Path]]) -> None:
     asked = {"select": {"kind": "greedy", "count": 10}, "temperature": {}}
 
