@@ -1,5 +1,6 @@
 """Ensembles by request over HTTP: made, refused with the reason, listed, deleted."""
 
+import json
 from typing import Any
 
 import httpx
@@ -9,6 +10,8 @@ from app.store import attempts, wishes
 from app.store.models import Ensemble
 from tests.api.conftest import Api, Finished
 from tests.reports import measured
+from trainer.parsing import parse_as
+from trainer.spec.scoring import ScoringSpec
 
 
 def post(api: Api, ids: list[str], *, headers: dict[str, str] | None = None, **changes: Any) -> httpx.Response:
@@ -42,6 +45,16 @@ def test_an_ensemble_is_made_with_the_job_that_scores_it(api: Api) -> None:
     assert (job["kind"], job["name"], job["labels"]) == ("scoring", "together", {"team": "a"})
     assert job["progress"]["steps"] == 2
     assert api.http.get(job["links"]["ensemble"]).json() == made
+
+
+def test_the_documents_examples_are_what_can_be_asked(api: Api) -> None:
+    described = api.http.get("/openapi.json").json()["paths"]["/v1/ensembles"]["post"]["requestBody"]
+
+    body = described["content"]["application/json"]
+
+    assert body["schema"] == {"$ref": "#/components/schemas/ScoringSpec"}
+    for example in body["examples"].values():
+        assert parse_as(ScoringSpec, json.dumps(example["value"])).name == example["value"]["name"]
 
 
 def test_once_scored_it_says_everything(api: Api) -> None:

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import Engine, select
 
-from app.store import attempts, candidates, ensembles, jobs, sweep, wishes
+from app.store import attempts, candidates, census, ensembles, jobs, sweep, wishes
 from app.store.claims import Claim
 from app.store.engine import retry
 from app.store.errors import InUse, NotFound
@@ -71,6 +71,31 @@ def test_lists_show_trainings_unless_asked_otherwise(shop: Shop) -> None:
     assert listed(jobs.JobFilter()) == [training.job_id]
     assert listed(jobs.JobFilter(kind=(Kind.SCORING,))) == [ensemble.job_id]
     assert listed(jobs.JobFilter(kind=())) == [training.job_id, ensemble.job_id]
+
+
+def test_a_scoring_counts_in_the_queue_and_not_among_trainings(shop: Shop) -> None:
+    shop.ensemble(shop.snapshots(shop.trained()))
+
+    with shop.look() as session:
+        found = census.take(session)
+
+    assert sum(found.jobs.values()) == found.jobs[Status.SUCCEEDED] == 1
+    assert found.queues["auto"].jobs == 1
+
+
+def test_a_damaged_member_fails_the_scoring_and_takes_nothing_from_the_training(shop: Shop) -> None:
+    training = shop.trained()
+    ids = shop.snapshots(training)
+    ensemble = shop.ensemble(ids)
+    damaged = Failure(FailureClass.INFRASTRUCTURE, "snapshot_damaged", "The stored weights are damaged.")
+
+    for _ in range(2):
+        claim = shop.claim()
+        assert claim is not None
+        shop.act(attempts.fail, claim.job_id, claim.attempt, damaged)
+
+    assert shop.job(ensemble.job_id).status is Status.FAILED
+    assert shop.snapshots(training) == ids
 
 
 def test_what_a_scoring_finds_is_kept_and_the_unchosen_are_released_at_its_end(shop: Shop) -> None:
