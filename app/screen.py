@@ -31,6 +31,7 @@ from app.api.schemas import (
 from app.client import Client
 from app.store.states import Status
 from trainer.events import ensemble_title
+from trainer.report import MemberReport
 
 COLOURS = {
     Status.SUCCEEDED: "green",
@@ -161,13 +162,18 @@ def job_table(jobs: Iterable[JobView]) -> Table:
 
 
 def ensemble_table(ensemble: EnsembleView) -> Table:
-    """Members, a single model, and what they predict together; or averaged weights beside the last model."""
+    """Members, a single model, and what they predict together; or averaged weights beside the last model.
+
+    Where there is a report, members are shown as they do on the images of the score.
+    """
+    alone = {one.snapshot_id: one for one in ensemble.report.members} if ensemble.report else {}
     table = _table("model", "epoch", "weight", "accuracy", "error", "negative log-likelihood")
     if ensemble.averaged is None:
         for member in ensemble.members:
             name = f"snapshot {member.number}" if ensemble.kind != "combined" else member.snapshot_id
             weight = "" if member.weight is None else f"{member.weight:.3f}"
-            table.add_row(name, str(member.epoch), weight, *_figures(member.scores))
+            scores = alone.get(member.snapshot_id, member.scores)
+            table.add_row(name, str(member.epoch), weight, *_figures(scores))
         table.add_section()
     if ensemble.single:
         single = "best member alone" if ensemble.kind == "combined" else "last model alone"
@@ -189,7 +195,7 @@ def ensemble_lines(ensemble: EnsembleView) -> Iterator[str]:
     report = ensemble.report
     if report is None:
         return
-    yield f"scored on         {report.split}, {report.images:,} images; members alone: on the whole validation split"
+    yield f"scored on         {report.split}, {report.images:,} images"
     if report.brier is not None and report.calibration:
         error = report.calibration.expected_calibration_error
         yield f"calibration       Brier score {report.brier:.4f}, expected calibration error {error:.4f}"
@@ -466,7 +472,7 @@ def _status(job: JobView) -> Text:
     return Text(words, COLOURS.get(job.status, ""))
 
 
-def _figures(scores: ScoresView | CombinedScoresView) -> tuple[str, str, str]:
+def _figures(scores: ScoresView | CombinedScoresView | MemberReport) -> tuple[str, str, str]:
     likelihood = "" if scores.negative_log_likelihood is None else f"{scores.negative_log_likelihood:.4f}"
     return f"{scores.accuracy:.2%}", f"{scores.error:.2%}", likelihood
 

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import torch
+from sqlalchemy import delete
 
 from app.store import blobs, ensembles, snapshots
-from app.store.models import Ensemble, Job
+from app.store.engine import write
+from app.store.models import BlobChunk, Ensemble, Job
 from app.store.states import Status
 from tests.servers import await_true
 from tests.shop import Shop
@@ -71,3 +73,21 @@ def test_a_worker_finds_what_the_trainer_finds_alone(plant: Plant, tmp_path: Pat
     job = job_of(plant.shop, ensemble)
     assert (job.step, job.steps_per_epoch, job.attempt) == (len(ids) + 10, len(ids) + 10, 1)
     assert kinds(plant.shop, job) == ["submitted", "started", "ensemble_scored", "succeeded"]
+
+
+def test_damaged_weights_of_a_member_fail_the_scoring_and_are_told(plant: Plant) -> None:
+    ids = trained(plant)
+    with write(plant.engine) as session:
+        damaged = snapshots.get(session, ids[1])
+        session.execute(delete(BlobChunk).where(BlobChunk.sha256 == damaged.sha256))
+
+    ensemble = plant.shop.ensemble(ids)
+    plant.bell.ring("auto")
+    await_true(lambda: job_of(plant.shop, ensemble).status is Status.FAILED, SECONDS)
+
+    job = job_of(plant.shop, ensemble)
+    assert (job.failure_code, job.attempt) == ("snapshot_damaged", 2)
+    assert job.failure_message is not None
+    assert job.failure_message.startswith("The stored weights of a member, snapshot 2 of its job, are damaged.")
+    with plant.shop.look() as session:
+        assert snapshots.get(session, ids[1]).sha256 == damaged.sha256
