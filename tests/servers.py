@@ -187,7 +187,12 @@ class Worker(Process):
     ) -> None:
         quick = {"lease_seconds": "2", "sweep_seconds": "0.2", "report_seconds": "0.05", "threads": "1"}
         environment = {"ANNEALER_DATABASE_URL": database_url, "ANNEALER_BROKER_URL": broker_url}
-        for name, value in {"scratch": str(folder / "scratch"), "datasets": str(folder / "datasets"), **quick, **settings}.items():
+        for name, value in {
+            "scratch": str(folder / "scratch"),
+            "datasets": str(folder / "datasets"),
+            **quick,
+            **settings,
+        }.items():
             environment[f"ANNEALER_WORKER_{name.upper()}"] = value
         super().__init__([*wrapper, *WORKER], folder / "worker.log", environment)
 

@@ -25,7 +25,7 @@ def q_statistic(correct: Tensor) -> Tensor:
 
 def mean_of_pairs(matrix: Tensor) -> float | None:
     """Mean over the pairs of different members, those that are NaN left out; None where none is left."""
-    rows, columns = torch.triu_indices(*matrix.shape, offset=1)
+    rows, columns = torch.triu_indices(len(matrix), len(matrix), offset=1)
     pairs = matrix[rows, columns]
     pairs = pairs[~pairs.isnan()]
     return float(pairs.mean()) if len(pairs) else None

@@ -268,7 +268,7 @@ class TaskFinished:
     """Work that is no training is done."""
 
 
-def ensemble_title(kind: EnsembleKind, members: int, averaged: int | None) -> str:
+def ensemble_title(kind: str, members: int, averaged: int | None) -> str:
     """An ensemble in a few words."""
     if averaged is None:
         return f"ensemble of {members}"

@@ -5,8 +5,11 @@ log-probabilities, float64 on the CPU. Nothing here depends on what happened bef
 anew, and on the same kind of device finds the same to the bit.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -45,7 +48,7 @@ def score(
 ) -> Iterator[Event]:
     """Run `members`, files by the ids of their snapshots, and report what they are together.
 
-    Asked to `stop`, it does so before the next member. Raises `DataInvalid`.
+    Asked to `stop`, it does so before the next member, be that one to be run or to be chosen. Raises `DataInvalid`.
     """
     with algorithms(deterministic=True):
         yield PhaseStarted("loading_data")
@@ -58,9 +61,13 @@ def score(
                 yield TaskStopped()
                 return
             predicted.append(_run(id, path, images, device))
-            yield Advanced(done, len(members))
-        ids = [id for id, _ in members]
-        yield Scoring(spec, data.classes, ids, views, predicted).measured()
+            yield Advanced(done, _pieces(spec, len(members)))
+        scoring = Scoring(spec, data.classes, [id for id, _ in members], views, predicted)
+        chosen = yield from scoring.choose(stop)
+        if chosen is None:
+            yield TaskStopped()
+            return
+        yield scoring.measured(*chosen)
         yield TaskFinished()
 
 
@@ -90,10 +97,30 @@ class Scoring:
         self._views = views
         self._predicted = predicted
 
-    def measured(self) -> EnsembleMeasured:
+    def choose(
+        self, stop: Callable[[], bool]
+    ) -> Generator[Advanced, None, tuple[Taken, SelectionReport | None] | None]:
+        """Which members the ensemble is made of, and how they were chosen, where they were; None when stopped."""
+        count = len(self._ids)
+        match self._spec.select:
+            case SelectAll(weights=weights):
+                return list(enumerate(weights or [1.0] * count)), None
+            case SelectBest(count=wanted, by=by, on=on):
+                found = selection.best(self._on(on), self._views[on].labels, wanted, by)
+            case SelectGreedy(count=wanted, by=by, on=on):
+                how: Literal["mean", "geometric_mean"] = "mean" if self._spec.combine == "mean" else "geometric_mean"
+                steps: list[tuple[int, float]] = []
+                for step in itertools.islice(selection.greedily(self._on(on), self._views[on].labels, by, how), wanted):
+                    if stop():
+                        return None
+                    steps.append(step)
+                    yield Advanced(count + len(steps), _pieces(self._spec, count))
+                found = selection.best_size(steps)
+        return [(place, 1.0) for place in found.path], _selection(found, self._spec.select)
+
+    def measured(self, taken: Taken, chosen_by: SelectionReport | None) -> EnsembleMeasured:
         """Everything, on the split that is scored."""
         members, labels = self._on(self._spec.scored_on), self._views[self._spec.scored_on].labels
-        taken, chosen_by = self._taken(len(members))
         weights = [0.0] * len(members)
         for place, weight in taken:
             weights[place] += weight
@@ -124,20 +151,6 @@ class Scoring:
         """What each member predicts for a split: (n, K)."""
         view = self._views[split]
         return [member[view.whole][view.indices] for member in self._predicted]
-
-    def _taken(self, members: int) -> tuple[Taken, SelectionReport | None]:
-        """Which members the ensemble is made of, and how they were chosen, where they were."""
-        match self._spec.select:
-            case SelectAll(weights=None):
-                return [(place, 1.0) for place in range(members)], None
-            case SelectAll(weights=weights):
-                return list(enumerate(weights)), None
-            case SelectBest(count=count, by=by, on=on):
-                found = selection.best(self._on(on), self._views[on].labels, count, by)
-            case SelectGreedy(count=count, by=by, on=on):
-                how = "mean" if self._spec.combine == "mean" else "geometric_mean"
-                found = selection.greedy(self._on(on), self._views[on].labels, count, by, how)
-        return [(place, 1.0) for place in found.path], _selection(found, self._spec.select)
 
     def _together(self, how: Combination, members: Sequence[Tensor], taken: Taken) -> Prediction:
         return combine(how, [(members[place], weight) for place, weight in taken])
@@ -193,16 +206,16 @@ class Scoring:
         """Against the member with the lowest error, of equals the one with the higher likelihood."""
         best = min(range(len(alone)), key=lambda place: (alone[place].error, alone[place].negative_log_likelihood))
         options = self._spec.bootstrap
-        settings = {"draws": options.draws, "confidence": options.confidence, "seed": options.seed}
+        interval = partial(bootstrap.interval, draws=options.draws, confidence=options.confidence, seed=options.seed)
         errors = [(classes != labels).double() for classes in (members[best].argmax(1), prediction.classes)]
         found = prediction.log_probabilities
         likelihood = None
         if found is not None:
             gains = log_likelihoods(found, labels) - log_likelihoods(members[best], labels)
-            likelihood = bootstrap.interval(gains, **settings)
+            likelihood = interval(gains)
         return Gain(
             best_member=best,
-            error=bootstrap.interval(errors[0] - errors[1], **settings),
+            error=interval(errors[0] - errors[1]),
             negative_log_likelihood=likelihood,
             confidence=options.confidence,
             draws=options.draws,
@@ -215,6 +228,11 @@ def _views(spec: ScoringSpec, data: DataSet) -> dict[SplitName, View]:
         name: View(name, torch.tensor(getattr(data, name.partition("/")[0]).labels), spec.split_seed)
         for name in sorted(names)
     }
+
+
+def _pieces(spec: ScoringSpec, members: int) -> int:
+    """Of the work: each member is run, and in greedy selection one is taken so often."""
+    return members + (spec.select.count if isinstance(spec.select, SelectGreedy) else 0)
 
 
 def _whole(views: Mapping[SplitName, View]) -> list[str]:

@@ -1,6 +1,7 @@
 """Which members make an ensemble, judged by held-out images."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,25 +34,27 @@ def best(members: Sequence[Tensor], labels: Tensor, count: int, by: Metric) -> S
     return Selected(tuple(path), tuple(losses[place] for place in path))
 
 
-def greedy(
-    members: Sequence[Tensor], labels: Tensor, count: int, by: Metric, combine: Literal["mean", "geometric_mean"]
-) -> Selected:
-    """Up to `count` times the member, again if need be, with which the ensemble does best (Caruana 2004).
+def greedily(
+    members: Sequence[Tensor], labels: Tensor, by: Metric, combine: Literal["mean", "geometric_mean"]
+) -> Iterator[tuple[int, float]]:
+    """Each time the member, again if need be, with which the ensemble does best, and how well it does (Caruana 2004).
 
-    Of members that do as well the first is taken, and of sizes that do as well the smallest is kept.
+    Of members that do as well the first is taken. It never ends.
     """
     terms = [member.exp() if combine == "mean" else member for member in members]
     total = torch.zeros_like(terms[0])
-    path: list[int] = []
-    scores: list[float] = []
-    for size in range(1, count + 1):
+    for size in itertools.count(1):
         losses = [loss(_combined(total + term, size, combine), labels, by) for term in terms]
         place = losses.index(min(losses))
         total += terms[place]
-        path.append(place)
-        scores.append(losses[place])
-    kept = scores.index(min(scores)) + 1
-    return Selected(tuple(path[:kept]), tuple(scores[:kept]))
+        yield place, losses[place]
+
+
+def best_size(steps: Sequence[tuple[int, float]]) -> Selected:
+    """The first of `greedily`'s steps, as many as do best together; of sizes that do as well the smallest."""
+    path, scores = zip(*steps, strict=True)
+    size = scores.index(min(scores)) + 1
+    return Selected(path[:size], scores[:size])
 
 
 def shares(path: Sequence[int], members: int) -> tuple[float, ...]:

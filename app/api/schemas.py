@@ -316,6 +316,66 @@ class EnsembleList(View):
     next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
+class ComparedJobView(View):
+    """One of several trainings."""
+
+    id: str
+    name: str
+    status: Status
+    seed: int
+    last: EpochView | None = Field(description="The newest finished epoch.")
+    best: EpochView | None = Field(description="The epoch with the lowest validation loss.")
+    seconds: float = Field(description="Of all epochs together.")
+    ensemble: CombinedScoresView | None
+
+
+class DifferenceView(View):
+    """A value that is not the same in all specs."""
+
+    pointer: str = Field(description="JSON Pointer into the resolved specs.")
+    values: list[Any] = Field(description="One for each job; null where a spec has no such key.")
+
+
+class ComparedSeriesView(View):
+    """Figures by epoch, a list for each job; null where a job has not come so far."""
+
+    epochs: list[int]
+    train_loss: list[list[float | None]]
+    train_accuracy: list[list[float | None]]
+    validation_loss: list[list[float | None]]
+    validation_accuracy: list[list[float | None]]
+    learning_rate: list[list[float | None]]
+
+
+class MeanIntervalView(View):
+    """A figure over trainings that differ only in their seed."""
+
+    count: int
+    mean: float
+    std: float = Field(description="Of the trainings, not of the mean.")
+    low: float = Field(description="The mean's 95% interval, by Student's t.")
+    high: float
+
+
+class RepetitionView(View):
+    """Trainings that differ only in their seed."""
+
+    jobs: list[str]
+    seeds: list[int]
+    figures: dict[str, MeanIntervalView] = Field(
+        description="Of the last epoch, and of ensembles: each figure that two of them have."
+    )
+
+
+class CompareView(View):
+    """Trainings side by side, in the order of the request."""
+
+    jobs: list[ComparedJobView]
+    differences: list[DifferenceView] = Field(description="Names, labels, priorities and limits left out.")
+    series: ComparedSeriesView
+    repetitions: list[RepetitionView]
+
+
 class PlaceView(View):
     """A place in a request where something is wrong: one of `pointer`, `parameter`, `header` and `entry`."""
 

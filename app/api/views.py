@@ -39,7 +39,7 @@ from app.api.schemas import (
     WarningView,
     WorkerView,
 )
-from app.store import datasets, ensembles, metrics, turns, uploads
+from app.store import datasets, ensembles, jobs, metrics, turns, uploads
 from app.store.ensembles import Member
 from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Upload, Worker
 from app.store.states import FailureClass, Kind, Phase
@@ -117,8 +117,9 @@ def ensemble_view(session: Session, ensemble: Ensemble) -> EnsembleView:
 
 def ensemble_views(session: Session, found: Sequence[Ensemble]) -> list[EnsembleView]:
     """Ensembles with their members, without reports."""
-    members = ensembles.members(session, [ensemble.id for ensemble in found])
-    return [_ensemble(session.get_one(Job, one.job_id), one, members[one.id]) for one in found]
+    members = ensembles.members_of(session, [ensemble.id for ensemble in found])
+    by_id = jobs.several(session, [ensemble.job_id for ensemble in found])
+    return [_ensemble(by_id[one.job_id], one, members[one.id]) for one in found]
 
 
 def _ensemble(job: Job, ensemble: Ensemble, members: Sequence[Member]) -> EnsembleView:
@@ -131,7 +132,7 @@ def _ensemble(job: Job, ensemble: Ensemble, members: Sequence[Member]) -> Ensemb
         kind=ensemble.kind,
         spec=job.spec if job.kind is Kind.SCORING else None,
         averaged=ensemble.averaged,
-        scores=_combined_scores(ensemble),
+        scores=combined_scores(ensemble),
         single=_single(ensemble),
         geometric_mean=_geometric_mean(ensemble),
         majority_vote=_majority_vote(ensemble),
@@ -153,7 +154,8 @@ def _member(member: Member) -> MemberView:
     )
 
 
-def _combined_scores(ensemble: Ensemble) -> CombinedScoresView | None:
+def combined_scores(ensemble: Ensemble) -> CombinedScoresView | None:
+    """What an ensemble scores, once it is scored."""
     if ensemble.accuracy is None:
         return None
     return CombinedScoresView(

@@ -95,8 +95,13 @@ def page(session: Session, owner: str | None, after: str | None, limit: int) -> 
     return found[:limit], following
 
 
-def members(session: Session, ensemble_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
-    """The snapshots of each ensemble in order, without those that were not chosen."""
+def members(session: Session, ensemble_id: str) -> Sequence[Member]:
+    """Its snapshots in order, without those that were not chosen."""
+    return members_of(session, [ensemble_id])[ensemble_id]
+
+
+def members_of(session: Session, ensemble_ids: Sequence[str]) -> Mapping[str, Sequence[Member]]:
+    """The same of several ensembles at once."""
     query = (
         select(EnsembleMember, Snapshot)
         .join(Snapshot, EnsembleMember.snapshot_id == Snapshot.id)

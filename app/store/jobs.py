@@ -178,6 +178,11 @@ def get(session: Session, job_id: str) -> Job:
     return job
 
 
+def several(session: Session, job_ids: Sequence[str]) -> Mapping[str, Job]:
+    """Those of the jobs that there are, by id."""
+    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+
+
 def owner(session: Session, job_id: str) -> str:
     """Whose job it is. Raises `NotFound`."""
     found = session.scalar(select(Job.owner).where(Job.id == job_id))

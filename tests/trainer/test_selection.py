@@ -1,10 +1,14 @@
 """Choosing members: the best alone, and greedily, against plain loops."""
 
+from itertools import islice
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from trainer.selection import best, greedy, loss, shares
+from trainer.selection import Selected, best, best_size, greedily, loss, shares
+from trainer.spec.scoring import Metric
 
 
 def members(count: int = 5, images: int = 60, classes: int = 4) -> tuple[list[Tensor], Tensor]:
@@ -13,6 +17,10 @@ def members(count: int = 5, images: int = 60, classes: int = 4) -> tuple[list[Te
     hints = 1.5 * torch.nn.functional.one_hot(labels, classes)
     noise = 2 * torch.randn(count, images, classes, generator=draws, dtype=torch.double)
     return list((noise + hints).log_softmax(2)), labels
+
+
+def greedy(found: list[Tensor], labels: Tensor, count: int, by: Metric, combine: Any) -> Selected:
+    return best_size(list(islice(greedily(found, labels, by, combine), count)))
 
 
 def test_the_best_are_those_with_the_lowest_loss_alone() -> None:
@@ -33,10 +41,10 @@ def test_of_equals_the_first_is_taken() -> None:
 
 
 @pytest.mark.parametrize("by", ["error", "negative_log_likelihood"])
-def test_greedy_takes_each_time_what_helps_most_and_keeps_the_best_size(by: str) -> None:
+def test_greedy_takes_each_time_what_helps_most_and_keeps_the_best_size(by: Metric) -> None:
     found, labels = members()
 
-    chosen = greedy(found, labels, 8, by, "mean")  # type: ignore[arg-type]
+    chosen = greedy(found, labels, 8, by, "mean")
 
     probabilities = [one.exp() for one in found]
     path: list[int] = []
