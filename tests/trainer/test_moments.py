@@ -21,7 +21,7 @@ def test_covariances_are_numpys_in_float64() -> None:
 def test_how_images_are_cut_into_chunks_changes_no_bit(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = moments.image_covariance(COLOUR), moments.colour_covariance(COLOUR), moments.sums(COLOUR)
 
-    monkeypatch.setattr(moments, "CHUNK", chunk)
+    monkeypatch.setattr(moments, "CHUNK_BYTES", chunk * COLOUR[0].nbytes)
 
     assert np.array_equal(moments.image_covariance(COLOUR), whole[0])
     assert np.array_equal(moments.colour_covariance(COLOUR), whole[1])
