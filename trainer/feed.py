@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -105,23 +104,21 @@ class Streamed:
         """In the thread: gather images and labels of `rows`, and let them go to the device."""
         for file in self._files:
             file.require()
-        images, labels = self._gathered(self._images, rows), self._gathered(self._labels, rows)
         if self._stream is None:
-            return _Sent(images, labels, None)
+            return _Sent(*self._gathered(rows), None)
         with torch.cuda.stream(self._stream):
-            images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (images, labels))
+            images, labels = (tensor.to(self.device, non_blocking=True) for tensor in self._gathered(rows))
             return _Sent(images, labels, self._stream.record_event())
 
-    def _gathered(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
-        """Rows of `array` on the host, page-locked for a GPU; read in rising order, as they lie in a file."""
-        found = torch.empty(
-            (len(rows), *array.shape[1:]),
-            dtype=torch.uint8 if array.dtype == np.uint8 else torch.int64,
-            pin_memory=self._stream is not None,
-        )
+    def _gathered(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Images and labels on the host, page-locked for a GPU; read in rising order, as they lie in a file."""
+        shape, is_locked = (len(rows), *self._images.shape[1:]), self._stream is not None
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=is_locked)
+        labels = torch.empty(len(rows), dtype=torch.int64, pin_memory=is_locked)
         rising = np.argsort(rows)
-        found.numpy()[rising] = array[rows[rising]]
-        return found
+        for gathered, array in ((images, self._images), (labels, self._labels)):
+            gathered.numpy()[rising] = array[rows[rising]]
+        return images, labels
 
 
 Feed = Resident | Streamed

@@ -29,7 +29,7 @@ from trainer.spec import TrainingSpec
 from trainer.train import Resume, train
 
 CPU = torch.device("cpu")
-TINY = dataset(train=37)
+TINY, EVEN = dataset(train=37), dataset(train=40)
 COLOUR = dataset(shape=(3, 8, 8))
 
 
@@ -201,16 +201,16 @@ def test_the_thread_ends_when_training_is_left(tmp_path: Path) -> None:
 
 def test_the_thread_ends_when_training_fails(tmp_path: Path) -> None:
     with pytest.raises(Diverged):
-        streaming(tiny(**EXPLODING), mapped_set(TINY, tmp_path))
+        streaming(tiny(**EXPLODING), mapped_set(EVEN, tmp_path))
 
     assert threads() == []
 
 
 def test_a_divergence_is_found_in_the_layer_where_a_resident_training_finds_it(tmp_path: Path) -> None:
     with pytest.raises(Diverged) as resident:
-        run(tiny(**EXPLODING), data=TINY)
+        run(tiny(**EXPLODING), data=EVEN)
     with pytest.raises(Diverged) as streamed:
-        streaming(tiny(**EXPLODING), mapped_set(TINY, tmp_path))
+        streaming(tiny(**EXPLODING), mapped_set(EVEN, tmp_path))
 
     assert str(streamed.value) == str(resident.value)
 
