@@ -198,10 +198,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bytes(text: str) -> int:
-    """Raises `ValueError`, of which argparse makes a complaint."""
-    if (count := int(text)) < 0:
-        raise ValueError
-    return count
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes.")
+    return int(text)
 
 
 def _spec(path: Path) -> TrainingSpec:
