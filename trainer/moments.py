@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainer.data import Images
 
-SUMMED_BYTES, MULTIPLIED_BYTES = 2**18, 2**22
+SUMMED_BYTES, MULTIPLIED_BYTES = 2**20, 2**22
 """Of images that are looked at together, one at least: sums are quickest in the processor's caches, products in large
 pieces, which take eight times as much as float64.
 """

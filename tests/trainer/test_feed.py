@@ -291,12 +291,12 @@ def split(name, count):
     return Split(images, np.arange(count) % 4)
 
 torch.set_num_threads(1)
-data = DataSet("large", split("train", 1200), split("validation", 300), ("a", "b", "c", "d"))
+data = DataSet("large", split("train", 4000), split("validation", 100), ("a", "b", "c", "d"))
 chosen = spec(
     network={"kind": "mlp", "hidden": []},
     preprocessing={"centre": "per_pixel"},
     augmentation=[{"kind": "cutout", "size": 8, "fill": "mean"}],
-    batch_size=20,
+    batch_size=50,
     epochs=1,
     schedule={"kind": "constant", "learning_rate": 0.01},
     ensemble={"kind": "ema", "decay": 0.5},
@@ -315,10 +315,10 @@ print([type(event).__name__ for event in events][-1])
 def test_images_larger_than_the_memory_that_is_left_are_trained_on_where_they_are_streamed(
     limit: str, ends: bool, tmp_path: Path
 ) -> None:
-    for name, count in (("train", 1200), ("validation", 300)):
+    for name, count in (("train", 4000), ("validation", 100)):
         # A file with holes takes no room on the disk.
-        np.lib.format.open_memmap(tmp_path / f"{name}.npy", "w+", np.uint8, (count, 3, 512, 512)).flush()
-    command = [sys.executable, "-c", LARGE, str(tmp_path), str(600 * 2**20), limit]
+        np.lib.format.open_memmap(tmp_path / f"{name}.npy", "w+", np.uint8, (count, 3, 128, 128)).flush()
+    command = [sys.executable, "-c", LARGE, str(tmp_path), str(120 * 2**20), limit]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
 
