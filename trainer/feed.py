@@ -65,8 +65,8 @@ class Streamed:
         self.device = device
         self._images = split.images
         self._labels = split.labels
-        self._files = [file for file in map(mapped.file_of, (split.images, split.labels)) if file]
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._files = _files_of(split)
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
 
     def __len__(self) -> int:
@@ -178,7 +178,10 @@ def opened(data: DataSet, device: torch.device, room: int) -> Iterator[Feeds]:
 
 
 def _opened(split: Split, device: torch.device, *, fits: bool) -> Feed:
-    for array in (split.images, split.labels):
-        if file := mapped.file_of(array):
-            file.require()
+    for file in _files_of(split):
+        file.require()
     return Resident(split, device) if fits else Streamed(split, device)
+
+
+def _files_of(split: Split) -> list[mapped.MappedFile]:
+    return [file for array in (split.images, split.labels) if (file := mapped.file_of(array))]
