@@ -85,18 +85,6 @@ def test_the_command_gives_the_same_files_as_the_library_with_as_many_threads(tm
             assert (tmp_path / "own").read_bytes() == (tmp_path / f"snapshot-{event.number}.safetensors").read_bytes()
 
 
-def test_what_may_not_lie_on_the_devices_is_streamed_by_all_processes_with_the_same_files(tmp_path: Path) -> None:
-    path, limit = written(tmp_path, devices=2), data.load("mnist5k").train.images.nbytes
-
-    whole = run(path, "--out", tmp_path / "whole")
-    streamed = run(path, "--out", tmp_path / "streamed", "--resident-bytes", limit - 1)
-
-    assert "streamed" not in whole.stdout.splitlines()[1]
-    assert "streamed from the host: train images" in streamed.stdout.splitlines(), streamed.stderr
-    for name in ("snapshot-1.safetensors", "snapshot-2.safetensors"):
-        assert (tmp_path / "streamed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
 @pytest.mark.parametrize("limit", ["-1", "many"])
 def test_a_limit_that_is_no_number_of_bytes_is_refused(limit: str, tmp_path: Path) -> None:
     done = run(written(tmp_path), f"--resident-bytes={limit}")
