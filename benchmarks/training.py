@@ -161,7 +161,7 @@ def _streaming() -> Table:
     found = table("steps on images that are streamed from a file, which the host's memory holds", "", *headers)
     for name in STEPPED:
         case = CASES[name]
-        spec, data = _spec(case.network, augmentation=CHANGES[:2]), _data(case.steps)
+        spec, data = _spec(case.network, augmentation=CHANGES[:2]), _data(case.steps, case.shape)
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             mapped = replace(data, train=_mapped(data.train, Path(folder) / "images.npy"))
             ways = [
