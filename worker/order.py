@@ -73,4 +73,5 @@ class Order:
     count: int
     meeting: Path
     threads: int
+    resident_bytes: int | None
     scratch: Path
