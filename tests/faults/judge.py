@@ -18,10 +18,10 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store import blobs, ensembles, jobs, metrics, snapshots, sweep
+from app.store import blobs, datasets, ensembles, jobs, metrics, snapshots, sweep
 from app.store.engine import read
 from app.store.errors import BlobDamaged
-from app.store.models import Attempt, Base, Blob, Checkpoint, Event, Job, Snapshot
+from app.store.models import Attempt, Base, Blob, Checkpoint, Dataset, Event, Job
 from app.store.states import Outcome, Status
 from tests.faults import reference
 from tests.faults.reference import EPOCH_FIELDS, Reference
@@ -40,7 +40,7 @@ CLOSINGS = {
     Outcome.RELEASED: {"released", "paused", "cancelled"},
 }
 """How an attempt's end is told."""
-ONCE_AN_ATTEMPT = {"training_started", "snapshot_taken", "ensemble_scored", *BEGINNINGS}
+ONCE_AN_ATTEMPT = {"training_started", "dataset_packed", "snapshot_taken", "ensemble_scored", *BEGINNINGS}
 PASSING = {"workers"}
 """Tables that change by themselves."""
 
@@ -78,6 +78,23 @@ def judge_story(system: System, job_id: str) -> None:
         job = session.get_one(Job, job_id)
         breaches = list(_history(session, job))
         assert job.status is Status.SUCCEEDED, job.failure_message
+    assert not breaches, "\n".join(map(str, breaches))
+
+
+def judge_imports(system: System, ended: Mapping[str, Status]) -> None:
+    """Assert the promise for imports: each ended as it should, its story is told, and no more is kept than it made."""
+    breaches = list(_left_running(system))
+    with read(system.engine) as session:
+        for job_id, expected in ended.items():
+            job = session.get_one(Job, job_id)
+            if job.status is not expected:
+                breaches.append(Breach("lost", job_id, f"it is {job.status}, not {expected}: {job.failure_message}"))
+            breaches += _history(session, job)
+            dataset = session.get_one(Dataset, job.dataset_id)
+            is_there = dataset.ready_at is not None
+            if is_there != (expected is Status.SUCCEEDED) or bool(datasets.files(session, dataset.id)) != is_there:
+                breaches.append(Breach("inconsistent", job_id, f"its data set is {'' if is_there else 'not '}there"))
+    breaches += _left_in_the_database(system)
     assert not breaches, "\n".join(map(str, breaches))
 
 
@@ -225,7 +242,7 @@ def _left_in_the_database(system: System) -> Iterator[Breach]:
     while system.act(blobs.collect, 0.0)[0]:
         pass
     with read(system.engine) as session:
-        used = {sha256 for table in (Snapshot, Checkpoint) for sha256 in session.scalars(select(table.sha256))}
+        used = {sha256 for table in blobs.REFERRING for sha256 in session.scalars(select(table.sha256))}
         stored = set(session.scalars(select(Blob.sha256)))
     if stored != used:
         yield Breach("left over", "blobs", f"{len(stored - used)} without an owner, {len(used - stored)} missing")

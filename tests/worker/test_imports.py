@@ -1,10 +1,13 @@
 """Imports by real workers: from the parts in the database to a training on what was made."""
 
 import json
+from contextlib import closing
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from sqlalchemy import func, select
 
 from app.store import datasets, imports, jobs, uploads
@@ -126,3 +129,29 @@ def test_an_upload_that_is_not_what_was_announced_is_refused(plant: Plant) -> No
 
     assert (job.failure_class, job.failure_code) == (FailureClass.USER, "upload_damaged")
     assert left(plant)["blobs"] == 0
+
+
+def test_an_import_that_takes_too_much_memory_ends_alone(database_url: str, tmp_path: Path) -> None:
+    """A picture of 190 megabytes in a file of some kilobytes; its worker goes on with the next."""
+    large = BytesIO()
+    Image.new("RGB", (8000, 8000)).save(large, "PNG")
+    with closing(Plant(tmp_path, database_url, import_memory_bytes=str(256 * 1024**2))) as plant:
+        files = packs.images() | {"train/cat/large.png": large.getvalue()}
+        job = finished(plant, submit(plant, "pets", upload(plant.shop, packs.zipped(files)), options={"size": [8, 8]}))
+
+        assert (job.failure_class, job.failure_code, job.attempt) == (FailureClass.OUT_OF_MEMORY, "out_of_memory", 1)
+        assert job.failure_hint is not None
+        assert "worker more memory" in job.failure_hint
+        assert left(plant)["dataset_files"] == 0
+        await_true(lambda: scratch(plant) == [], 10)
+        worker = plant.worker.pid
+        job = finished(plant, submit(plant, "others", upload(plant.shop, packs.zipped(packs.images()))))
+        assert (job.status, plant.worker.pid) == (Status.SUCCEEDED, worker)
+
+
+def test_an_import_that_takes_too_long_is_refused(database_url: str, tmp_path: Path) -> None:
+    with closing(Plant(tmp_path, database_url, import_seconds="0.0001")) as plant:
+        job = finished(plant, submit(plant, "pets", upload(plant.shop, packs.zipped(packs.images()))))
+
+        assert job.failure_class in (FailureClass.USER, FailureClass.TIMEOUT)
+        assert job.attempt == 1
