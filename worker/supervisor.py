@@ -118,6 +118,7 @@ class Supervisor:
                 count=count,
                 meeting=self.scratch / "meeting",
                 threads=max(1, settings.threads_per_job // count),
+                resident_bytes=settings.resident_bytes,
                 scratch=self.scratch,
             )
             for rank, (task, device) in enumerate(zip(tasks, self.devices, strict=True))
