@@ -64,7 +64,7 @@ def gc(
     if url is None:
         typer.echo("ANNEALER_DATABASE_URL is not set; or name a folder with --data.", err=True)
         raise typer.Exit(BAD_INPUT)
-    engine = engines.create(url)
+    engine = engines.patient(engines.create(url))
     limits = KeepSettings().limits
     with _refusals():
         migrate.check_schema(engine)
