@@ -25,15 +25,21 @@ Location = Sequence[int | str]
 
 def parse(document: bytes | str) -> TrainingSpec:
     """The spec in a JSON document. Raises `SpecInvalid` with every mistake that can be told at once."""
+    text, value = load(document)
+    try:
+        return TrainingSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise SpecInvalid([_mistake(value, details) for details in _own(error.errors())]) from None
+
+
+def load(document: bytes | str) -> tuple[str, Any]:
+    """The text of a JSON document and its value. Raises `SpecInvalid` for what no document of ours has."""
     text = _decode(document)
     _check_depth(text)
     value = _load(text)
     if mistakes := list(_unstorable(value, "")):
         raise SpecInvalid(mistakes)
-    try:
-        return TrainingSpec.model_validate_json(text)
-    except ValidationError as error:
-        raise SpecInvalid([_mistake(value, details) for details in _own(error.errors())]) from None
+    return text, value
 
 
 def pointer(*parts: int | str) -> str:

@@ -1,7 +1,7 @@
 """A connection to PostgreSQL that does not wait for ever for a server that says nothing.
 
-A process that is stopped, or a machine that is overloaded, keeps its connections: TCP, and the kernel for a Unix socket, go on
-taking bytes for it. Only a client that counts the silence itself notices.
+A process that is stopped, or a machine that is overloaded, keeps its connections: the kernel goes on taking bytes for
+it. Only a client that counts the silence itself notices.
 """
 
 import math
