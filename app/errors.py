@@ -92,7 +92,7 @@ def document(problem: Problem, path: str | None, request_id: str | None) -> dict
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": path,
+        **({"instance": path} if path is not None else {}),
         "request_id": request_id,
         **problem.members,
     }

@@ -55,7 +55,7 @@ KEY = re.compile(r"[\x21-\x7e]{1,200}")
     "/jobs",
     status_code=201,
     summary="Submit a job",
-    responses=documents.problems(409, 413, 415, 422, 503) | documents.SUBMITTED,
+    responses=documents.problems(408, 409, 413, 415, 422, 503) | documents.SUBMITTED,
     openapi_extra=documents.SPEC_BODY,
 )
 def submit(
@@ -97,7 +97,7 @@ def submit(
 @router.post(
     "/jobs:validate",
     summary="Check a spec and see what it would do",
-    responses=documents.problems(413, 415, 422, 503),
+    responses=documents.problems(408, 413, 415, 422, 503),
     openapi_extra=documents.SPEC_BODY,
 )
 def validate(caller: Submitter, body: JsonBody, engine: EngineOf) -> PlanView:
@@ -201,7 +201,7 @@ def resume(
 @router.post(
     "/jobs/{job_id}:retry",
     summary="Retry a failed or cancelled job",
-    responses=documents.problems(404, 409, 413, 415, 422, 503),
+    responses=documents.problems(404, 408, 409, 413, 415, 422, 503),
     openapi_extra=documents.RETRY_BODY,
 )
 def retry(

@@ -36,7 +36,7 @@ def index(caller: KeyedAdmin, engine: EngineOf) -> KeyList:
     "/keys",
     status_code=201,
     summary="Make a key",
-    responses=documents.problems(413, 415, 422, 503),
+    responses=documents.problems(408, 413, 415, 422, 503),
     openapi_extra=documents.KEY_BODY,
 )
 def create(caller: KeyedAdmin, body: JsonBody, engine: EngineOf, response: Response) -> NewKeyView:

@@ -15,9 +15,98 @@ from tests.specs import document
 JSON_HEADERS = {"Content-Type": "application/json"}
 NAMES = ("job_x", "snap_x", "victim")
 HOSTILE_TEXT = (
-    b"\x00", b"%00", b"..%2f..%2fetc%2fpasswd", b"%ff%fe", b"%ed%a0%80", b"' OR 1=1 --", b"{{7*7}}", b"\xff\xfe",
-    b"a" * 5000, b"%0d%0aSet-Cookie:x", b"-1", b"9" * 400, b"1e999", b"NaN", b"%F0%9F%92%A9", b"*", b"\x1b[31m", b"%",
-)  # fmt: skip
+    b"\x00",
+    b"%00",
+    b"..%2f..%2fetc%2fpasswd",
+    b"%ff%fe",
+    b"%ed%a0%80",
+    b"' OR 1=1 --",
+    b"{{7*7}}",
+    b"\xff\xfe",
+    b"a" * 5000,
+    b"%0d%0aSet-Cookie:x",
+    b"-1",
+    b"9" * 400,
+    b"1e999",
+    b"NaN",
+    b"%F0%9F%92%A9",
+    b"*",
+    b"\x1b[31m",
+    b"%",
+)
+
+
+PATHS = [
+    "/v1/jobs/{}",
+    "/v1/jobs/{}/events",
+    "/v1/jobs/{}/logs",
+    "/v1/jobs/{}/cancel",
+    "/v1/jobs/{}:retry",
+    "/v1/{}",
+    "/v1/jobs/{}/metrics",
+    "/v1/snapshots/{}/weights",
+    "/v1/ensembles/{}",
+    "/v1/datasets/{}",
+    "/{}",
+    "/docs/{}",
+    "/v1/keys/{}",
+    "/v1/jobs/{}/layers",
+]
+LENGTHS = [
+    "-1",
+    "x",
+    "",
+    "9" * 30,
+    "1e3",
+    "0x10",
+    "+5",
+    "5, 5",
+    "5\r\nContent-Length: 6",
+    "5\r\nTransfer-Encoding: chunked",
+    "99999999999",
+    "1",
+]
+CHUNKS = [
+    b"x\r\n",
+    b"-1\r\n",
+    b"ffffffffffffffffff\r\n",
+    b"5\r\nabc\r\n0\r\n\r\n",
+    b"5;" + b"e" * 100_000 + b"\r\nhello\r\n0\r\n\r\n",
+    b"0\r\n" + b"".join(b"T-%d: y\r\n" % number for number in range(5_000)) + b"\r\n",
+    b"1\r\n[\r\n" * 3000 + b"0\r\n\r\n",
+    b"0\n\n",
+]
+HEADER_VALUES = [
+    b"bytes=0-",
+    b"bytes=-0",
+    b"bytes=9-3",
+    b"bytes=0-0,2-3",
+    b"bytes=\xb2-",
+    b"bytes=" + b"1" * 60 + b"-",
+    b"wait=\xb2",
+    b"wait=0.5",
+    b"wait=-1",
+    b"wait=" + b"0" * 5000,
+    b"wait",
+    b"wait=,wait=",
+    b'"',
+    b'W/"',
+    b"\xb9",
+    b",".join([b'"x"'] * 4000),
+    b"\xd9\xa3",
+    b"1" * 16,
+    b"-0",
+    b"text/event-stream;q=x",
+]
+GARBAGE = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\r\n" * 5000,
+    b"\x00" * 5000,
+    b"GET",
+    b"SSH-2.0-x\r\n",
+    b"*3\r\n$3\r\nSET\r\n",
+]
 
 
 @dataclass(frozen=True)
@@ -131,11 +220,7 @@ class Attacker:
             if self._dice.random() < 0.7
             else self._text().decode("latin-1")
         )
-        path = self._dice.choice(
-            ["/v1/jobs/{}", "/v1/jobs/{}/events", "/v1/jobs/{}/logs", "/v1/jobs/{}/cancel", "/v1/jobs/{}:retry", "/v1/{}",
-             "/v1/jobs/{}/metrics", "/v1/snapshots/{}/weights", "/v1/ensembles/{}", "/v1/datasets/{}", "/{}", "/docs/{}",
-             "/v1/keys/{}", "/v1/jobs/{}/layers"]
-        )  # fmt: skip
+        path = self._dice.choice(PATHS)
         method = self._dice.choice(["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS", "TRACE"])
         return Attack("path", self._request(method, path.format(text)), mute=True)
 
@@ -172,11 +257,7 @@ class Attacker:
                 ("Cookie", "/v1/workers"),
             ]
         )
-        value = self._dice.choice(
-            [b"bytes=0-", b"bytes=-0", b"bytes=9-3", b"bytes=0-0,2-3", b"bytes=\xb2-", b"bytes=" + b"1" * 60 + b"-",
-             b"wait=\xb2", b"wait=0.5", b"wait=-1", b"wait=" + b"0" * 5000, b"wait", b"wait=,wait=", b'"', b'W/"', b"\xb9",
-             b",".join([b'"x"'] * 4000), b"\xd9\xa3", b"1" * 16, b"-0", b"text/event-stream;q=x", self._plain_text()]
-        )  # fmt: skip
+        value = self._dice.choice([*HEADER_VALUES, self._plain_text()])
         return Attack(f"header: {name}", self._request("GET", path, {name: value.decode("latin-1")}), refused=False)
 
     def _authorization(self) -> Attack:
@@ -212,28 +293,19 @@ class Attacker:
     # Framing.
 
     def _length(self) -> Attack:
-        value = self._dice.choice(
-            ["-1", "x", "", "9" * 30, "1e3", "0x10", "+5", "5, 5", "5\r\nContent-Length: 6",
-             "5\r\nTransfer-Encoding: chunked", "99999999999", "1"]
-        )  # fmt: skip
+        value = self._dice.choice(LENGTHS)
         body = self._broken(document())[1][:2000]
         path = self._dice.choice(["/v1/jobs", "/v1/jobs:validate", "/v1/nothing"])
         head = self._request("POST", path, JSON_HEADERS | {"Content-Length": value})
         return Attack("length", head + body, mute=True, half_closed=True)
 
     def _chunks(self) -> Attack:
-        chunks = self._dice.choice(
-            [b"x\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n", b"5\r\nabc\r\n0\r\n\r\n", b"5;" + b"e" * 100_000 + b"\r\nhello\r\n0\r\n\r\n",
-             b"0\r\n" + b"".join(b"T-%d: y\r\n" % number for number in range(5_000)) + b"\r\n", b"1\r\n[\r\n" * 3000 + b"0\r\n\r\n", b"0\n\n"]
-        )  # fmt: skip
+        chunks = self._dice.choice(CHUNKS)
         head = self._request("POST", "/v1/jobs", JSON_HEADERS | {"Transfer-Encoding": "chunked"})
         return Attack("chunks", head + chunks, mute=True, half_closed=self._dice.random() < 0.5)
 
     def _garbage(self) -> Attack:
-        data = self._dice.choice(
-            [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\r\n" * 5000, b"\x00" * 5000,
-             self._dice.randbytes(self._dice.randint(1, 3000)), b"GET", b"SSH-2.0-x\r\n", b"*3\r\n$3\r\nSET\r\n"]
-        )  # fmt: skip
+        data = self._dice.choice([*GARBAGE, self._dice.randbytes(self._dice.randint(1, 3000))])
         return Attack("garbage", data, mute=True, half_closed=True)
 
     def _cut_off(self) -> Attack:

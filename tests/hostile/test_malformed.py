@@ -142,9 +142,7 @@ def bombard(target: Target, seed: int, count: int) -> None:
         warm = target.memory
         list(pool.map(attack, range(count - WARM)))
     grown = target.memory - warm
-    print(
-        f"{count} requests: {dict(sorted(report.statuses.items()))}; memory {warm >> 20} MiB, {grown / 2**20:+.1f}"
-    )
+    print(f"{count} requests: {dict(sorted(report.statuses.items()))}; memory {warm >> 20} MiB, {grown / 2**20:+.1f}")
 
     assert report.mistakes == []
     assert httpx.get(f"{target.api.url}/healthz").status_code == 200
