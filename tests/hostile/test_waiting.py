@@ -166,7 +166,9 @@ def test_clients_that_never_read_are_dropped_and_hold_nothing(
         began = time.monotonic()
         others = httpx.get(f"{api.url}/v1/jobs", timeout=20)
         waited = time.monotonic() - began
-        print(f"{UNREADING} clients that read nothing hold {held / UNREADING / 1024:.0f} kB each; another waits {waited:.2f} s")
+        print(
+            f"{UNREADING} clients that read nothing hold {held / UNREADING / 1024:.0f} kB each; another waits {waited:.2f} s"
+        )
         await_true(lambda: connections(api) <= usual, UNREAD_SECONDS * 2)
 
     assert others.status_code == 200
