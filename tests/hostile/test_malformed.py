@@ -116,6 +116,7 @@ def test_hundreds_of_malformed_requests_do_nothing(target: Target) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("target", "count"), [("sqlite", 2_000), ("postgresql", 10_000)], indirect=["target"])
 def test_ten_thousand_malformed_requests_do_nothing(target: Target, count: int) -> None:
     bombard(target, seed=secrets.randbelow(10**6), count=count)

@@ -97,6 +97,7 @@ class Client:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(300)
 def test_five_hundred_clients_learn_of_each_end_at_once(service: tuple[servers.Api, Engine]) -> None:
     api, engine = service
     shop = Shop(engine)
@@ -139,6 +140,7 @@ def test_five_hundred_clients_learn_of_each_end_at_once(service: tuple[servers.A
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(300)
 def test_clients_that_never_read_are_dropped_and_hold_nothing(
     service: tuple[servers.Api, Engine], tmp_path: Path
 ) -> None:
@@ -166,9 +168,8 @@ def test_clients_that_never_read_are_dropped_and_hold_nothing(
         began = time.monotonic()
         others = httpx.get(f"{api.url}/v1/jobs", timeout=20)
         waited = time.monotonic() - began
-        print(
-            f"{UNREADING} clients that read nothing hold {held / UNREADING / 1024:.0f} kB each; another waits {waited:.2f} s"
-        )
+        print(f"{UNREADING} clients that read nothing hold {held / UNREADING / 1024:.0f} kB each;", end=" ")
+        print(f"another waits {waited:.2f} s")
         await_true(lambda: connections(api) <= usual, UNREAD_SECONDS * 2)
 
     assert others.status_code == 200
@@ -176,6 +177,7 @@ def test_clients_that_never_read_are_dropped_and_hold_nothing(
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(300)
 def test_slow_heads_and_bodies_end_and_are_told(service: tuple[servers.Api, Engine]) -> None:
     """A byte now and then keeps no connection open; whoever promised a body and sends none is told in words."""
     api, _ = service
