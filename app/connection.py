@@ -92,6 +92,9 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(Problem(400, "malformed", "This is not an HTTP request."))
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Whoever offers another protocol is answered in this one, which it speaks too."""
+
     def _refuse(self, problem: Problem) -> None:
         """Answer what no endpoint will see, unless in the midst of another answer, and end the connection."""
         cycle = self._in_hand
