@@ -38,7 +38,7 @@ class Connection(HttpToolsProtocol):
         self._clocks: dict[str, TimerHandle] = {}
         self._in_hand: RequestResponseCycle | None = None
         _bound_what_is_unread(transport)
-        self._start("head", HEAD_SECONDS, self._drop)
+        self._start("head", HEAD_SECONDS, self._give_up_the_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for name in tuple(self._clocks):
@@ -49,7 +49,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_in_head:
             self._head_bytes += len(data)
-            self._start("head", HEAD_SECONDS, self._drop)
+            self._start("head", HEAD_SECONDS, self._give_up_the_head)
         super().data_received(data)
         if self._is_in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(Problem(431, "head-too-large", f"A request's head may have at most {HEAD_BYTES} bytes."))
@@ -107,6 +107,14 @@ class Connection(HttpToolsProtocol):
         body = json.dumps(document(problem, None, uuid.uuid4().hex)).encode()
         head = f"content-type: {CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[problem.status] + head.encode() + body)
+
+    def _give_up_the_head(self) -> None:
+        """A head that came too early, behind a request that is still being answered, has until after the answer."""
+        self._stop("head")
+        if self._in_hand is None or self._in_hand.response_complete:
+            self._drop()
+        else:
+            self._start("head", HEAD_SECONDS, self._give_up_the_head)
 
     def _drop(self) -> None:
         self._tell_that_the_client_is_gone()
