@@ -1,8 +1,8 @@
 """Makes an ensemble of snapshots and scores it: `score` reports as it goes and ends with all that was found.
 
-Members are run one after another over the images of every split that is asked for, streamed from the host; what follows
-is arithmetic on their log-probabilities, float64 on the CPU. Nothing here depends on what happened before: a scoring that
-was stopped begins anew, and on the same kind of device finds the same to the bit.
+Members are run one after another over the images of every split that is asked for, streamed from the host; what
+follows is arithmetic on their log-probabilities, float64 on the CPU. Nothing here depends on what happened before: a
+scoring that was stopped begins anew, and on the same kind of device finds the same to the bit.
 """
 
 import itertools
