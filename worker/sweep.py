@@ -68,8 +68,11 @@ class Sweeper(threading.Thread):
             self._rescue("attempt of a dead worker closed", partial(sweep.rescue_of, worker_id=worker_id))
         if time.monotonic() > self._away_until:
             self._rescue("lost attempt closed", sweep.rescue)
-        for _job_id, device in retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)):
-            if not self._station.bell.ring(device):
+        silent = retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS))
+        # While all workers are busy, bells would only pile up in the broker.
+        unheard = {device for device in {device for _, device in silent} if self._station.bell.is_waiting(device)}
+        for _job_id, device in silent:
+            if device not in unheard and not self._station.bell.ring(device):
                 self._look_for_work()
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
             self._collected_at = time.monotonic()

@@ -1,22 +1,25 @@
 """What endpoints take from their request."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from tempfile import TemporaryFile
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 from fastapi import Depends, Header, Path, Request, Security, params
 from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer, SecurityScopes
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
 
 from app.access import Caller, missing_scope
-from app.errors import Problem, bad_header
+from app.errors import Problem, bad_body, bad_header
 from app.notify import Watcher
 from app.queue import Bell
 from app.settings import Settings
@@ -25,9 +28,18 @@ from app.store.engine import read
 from app.store.errors import NotFound
 from app.store.jobs import DEFAULT_OWNER, Idempotency
 from app.store.scopes import Scope
+from trainer.errors import SpecInvalid
+from trainer.parsing import load
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 LONGEST_WAIT = 60
 PIECE_BYTES = 1024 * 1024
+BODY_SECONDS = 30.0
+"""How long a body may take to come."""
+FILE_SECONDS = 600.0
+"""How long a part of a file may, or a small one: a part of the usual size within that is some 14 kB a second."""
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
@@ -194,10 +206,15 @@ def _demand_json(request: Request) -> None:
 async def bounded(request: Request, limit: int) -> bytes:
     """The body, refused once it is over the limit."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
+    except TimeoutError:
+        detail = f"The body has not come within {BODY_SECONDS:g} seconds."
+        raise Problem(408, "body-too-slow", detail) from None
     return bytes(body)
 
 
@@ -205,18 +222,54 @@ async def bounded(request: Request, limit: int) -> bytes:
 async def spooled(request: Request, limit: int) -> AsyncIterator[BinaryIO]:
     """The body as a file on the disk, gone in the end; memory holds a piece. Refused once it is over the limit."""
     with TemporaryFile(prefix="annealer-") as file:
-        pieces, held, total = [], 0, 0
-        async for chunk in request.stream():
-            pieces.append(chunk)
-            held, total = held + len(chunk), total + len(chunk)
-            if total > limit:
-                raise Problem(413, "body-too-large", f"This body may have at most {limit} bytes.")
-            if held >= PIECE_BYTES:
-                await run_in_threadpool(file.writelines, pieces)
-                pieces, held = [], 0
-        await run_in_threadpool(file.writelines, pieces)
-        await run_in_threadpool(file.flush)
+        try:
+            async with asyncio.timeout(FILE_SECONDS):
+                await _spool(request, limit, file)
+        except TimeoutError:
+            raise Problem(408, "body-too-slow", f"The file has not come within {FILE_SECONDS:g} seconds.") from None
         yield file
+
+
+async def _spool(request: Request, limit: int, file: BinaryIO) -> None:
+    pieces, held, total = [], 0, 0
+    async for chunk in request.stream():
+        pieces.append(chunk)
+        held, total = held + len(chunk), total + len(chunk)
+        if total > limit:
+            raise Problem(413, "body-too-large", f"This body may have at most {limit} bytes.")
+        if held >= PIECE_BYTES:
+            await run_in_threadpool(file.writelines, pieces)
+            pieces, held = [], 0
+    await run_in_threadpool(file.writelines, pieces)
+    await run_in_threadpool(file.flush)
+
+
+def read_body(kind: type[M], body: bytes, detail: str) -> M:
+    """A document that is no spec, read as strictly as one is. Raises `Problem` with `detail`."""
+    try:
+        text, _ = load(body)
+        return kind.model_validate_json(text)
+    except (SpecInvalid, ValidationError) as error:
+        raise bad_body(error, detail) from None
+
+
+async def unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:
+    """What comes of `waiting`. Raises `ClientDisconnect` as soon as nobody is there to be told."""
+    gone = asyncio.ensure_future(_gone(request))
+    answer = asyncio.ensure_future(waiting)
+    try:
+        await asyncio.wait((gone, answer), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnect
+        return answer.result()
+    finally:
+        for task in (gone, answer):
+            task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]

@@ -54,7 +54,7 @@ def gc(
     keep = KeepSettings()
     with place.database(data) as engine:
         if dry_run:
-            with engines.read(engine) as session:
+            with engines.read(engines.patient(engine)) as session:
                 collection = retention.plan(session, keep.limits, keep.uploads_seconds)
         else:
             collection = retention.collect(engine, keep.limits, keep.uploads_seconds)

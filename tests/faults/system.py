@@ -124,6 +124,7 @@ class System:
         for proxy in (self.front, self.broker, self.database):
             proxy.heal()
         if self.postgres:
+            self.postgres.thaw()
             self.postgres.start()
         if not is_running(self.valkey.pid):
             self.valkey.start()
