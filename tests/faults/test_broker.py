@@ -9,7 +9,8 @@ from app.queue import Bell
 from app.store.engine import write
 from app.store.models import Job
 from tests.faults.judge import judge
-from tests.faults.system import ENDLESS, TINY, System
+from tests.faults.service import ENDLESS, TINY
+from tests.faults.system import System
 
 AWAY_SECONDS = 60.0
 

@@ -9,7 +9,8 @@ import pytest
 
 from app.store.states import Outcome, Status
 from tests.faults.judge import judge
-from tests.faults.system import ENDLESS, TINY, System
+from tests.faults.service import ENDLESS, TINY
+from tests.faults.system import System
 from tests.servers import await_true
 from tests.specs import document
 

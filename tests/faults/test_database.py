@@ -11,7 +11,8 @@ from app.client import ProblemError
 from app.store.states import Outcome, Status
 from tests.faults.judge import judge
 from tests.faults.proxy import Trap
-from tests.faults.system import ENDLESS, LEASE_SECONDS, TINY, System
+from tests.faults.service import ENDLESS, TINY
+from tests.faults.system import LEASE_SECONDS, System
 from tests.servers import await_true
 
 LONGER = TINY | {"name": "longer", "epochs": 18}

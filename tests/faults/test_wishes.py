@@ -14,7 +14,8 @@ from sqlalchemy import text
 from app.client import Refused
 from app.store.states import Status
 from tests.faults.judge import judge
-from tests.faults.system import TINY, System
+from tests.faults.service import TINY
+from tests.faults.system import System
 from tests.servers import await_true
 
 LONGER = TINY | {"name": "longer", "epochs": 24}

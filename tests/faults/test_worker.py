@@ -12,7 +12,8 @@ import pytest
 
 from app.store.states import Outcome
 from tests.faults.judge import judge
-from tests.faults.system import LEASE_SECONDS, TINY, System, is_running
+from tests.faults.service import TINY
+from tests.faults.system import LEASE_SECONDS, System, is_running
 from tests.servers import await_true, children
 
 LONGER = TINY | {"name": "longer", "epochs": 24}
