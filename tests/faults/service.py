@@ -13,7 +13,8 @@ from app.store.states import Status
 from tests.servers import await_true
 from tests.specs import document
 
-SECONDS = 60.0
+SECONDS = 120.0
+"""For what comes sooner unless it never comes."""
 
 TINY: dict[str, Any] = document(
     network={"kind": "convnet", "channels": [8], "batch_norm": {}, "dropout": {"drop": 0.2}},

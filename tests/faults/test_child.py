@@ -9,8 +9,9 @@ import pytest
 
 from app.store.states import Outcome, Status
 from tests.faults.judge import judge
+from tests.faults.pace import here
 from tests.faults.service import ENDLESS, TINY
-from tests.faults.system import System
+from tests.faults.system import System, is_running
 from tests.servers import await_true
 from tests.specs import document
 
@@ -26,7 +27,7 @@ def test_01_a_killed_child(system: System) -> None:
     since = time.time()
     os.kill(system.await_child(), signal.SIGKILL)
 
-    assert system.recovered(job, since) < 3
+    assert system.recovered(job, since) < here(3)
     system.await_final(job)
     assert outcomes(system, job) == [Outcome.CRASHED, Outcome.SUCCEEDED]
     assert "The training process ended with signal 9. The job will go on from step" in system.story(job)
@@ -41,7 +42,7 @@ def test_02_a_child_that_crashes(system: System) -> None:
     since = time.time()
     os.kill(system.await_child(), signal.SIGSEGV)
 
-    assert system.recovered(job, since) < 3
+    assert system.recovered(job, since) < here(3)
     system.await_final(job)
     assert "The training process ended with signal 11. The job will go on from step" in system.story(job)
     judge(system, {job: TINY})
@@ -57,7 +58,7 @@ def test_03_a_child_that_hangs(system: System) -> None:
     since = time.time()
     os.kill(system.await_child(), signal.SIGSTOP)
 
-    assert 2 < system.recovered(job, since) < 3 + 3
+    assert 2 < system.recovered(job, since) < 3 + here(3)
     system.await_final(job)
     assert "The training process reported nothing for 3 seconds and was ended." in system.story(job)
     judge(system, {job: TINY})
@@ -69,10 +70,13 @@ def test_23_a_hanging_child_is_cancelled(system: System) -> None:
     child = system.await_child()
     os.kill(child, signal.SIGSTOP)
 
+    since = time.monotonic()
     system.client.cancel(job)
-    system.await_status(job, Status.CANCELLED, seconds=2)
+    system.await_status(job, Status.CANCELLED)
 
-    assert not Path(f"/proc/{child}").exists()
+    assert time.monotonic() - since < here(2)
+
+    assert not is_running(child)
     assert system.events(job)[-1].message.startswith("The job was cancelled at step")
     judge(system, {job: ENDLESS}, {job: Status.CANCELLED})
 
