@@ -26,6 +26,9 @@ TINY: dict[str, Any] = document(
 )
 """Trains for a second or two, with everything in it that could differ after a restart."""
 
+LONGER = TINY | {"name": "longer", "epochs": 24}
+"""For what has to happen before its end."""
+
 ENDLESS = TINY | {"name": "endless", "epochs": 3000}
 
 

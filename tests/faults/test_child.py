@@ -10,7 +10,7 @@ import pytest
 from app.store.states import Outcome, Status
 from tests.faults.judge import judge
 from tests.faults.pace import here
-from tests.faults.service import ENDLESS, TINY
+from tests.faults.service import ENDLESS, LONGER, TINY
 from tests.faults.system import System, is_running
 from tests.servers import await_true
 from tests.specs import document
@@ -21,7 +21,7 @@ def outcomes(system: System, job: str) -> list[Outcome | None]:
 
 
 def test_01_a_killed_child(system: System) -> None:
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     since = time.time()
@@ -31,12 +31,12 @@ def test_01_a_killed_child(system: System) -> None:
     system.await_final(job)
     assert outcomes(system, job) == [Outcome.CRASHED, Outcome.SUCCEEDED]
     assert "The training process ended with signal 9. The job will go on from step" in system.story(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults
 def test_02_a_child_that_crashes(system: System) -> None:
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     since = time.time()
@@ -45,14 +45,14 @@ def test_02_a_child_that_crashes(system: System) -> None:
     assert system.recovered(job, since) < here(3)
     system.await_final(job)
     assert "The training process ended with signal 11. The job will go on from step" in system.story(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults
 def test_03_a_child_that_hangs(system: System) -> None:
     system.kill(system.worker)
     system.start_worker(silence_seconds="3")
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     since = time.time()
@@ -61,7 +61,7 @@ def test_03_a_child_that_hangs(system: System) -> None:
     assert 2 < system.recovered(job, since) < 3 + here(3)
     system.await_final(job)
     assert "The training process reported nothing for 3 seconds and was ended." in system.story(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 def test_23_a_hanging_child_is_cancelled(system: System) -> None:
@@ -90,7 +90,7 @@ def test_26_the_host_is_out_of_memory(on_postgresql: System, tmp_path: Path) -> 
     mount = f"mount -t tmpfs tmpfs /sys/fs/cgroup && ln -s {counter} /sys/fs/cgroup/memory.events"
     system.kill(system.worker)
     system.start_worker(wrapper=["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh"])
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     counter.write_text("oom 1\noom_kill 1\n")
@@ -101,7 +101,7 @@ def test_26_the_host_is_out_of_memory(on_postgresql: System, tmp_path: Path) -> 
     assert (failed.failure_class, failed.failure_code) == ("out_of_memory", "out_of_memory")
     assert "ran out of memory" in system.story(job)
     assert "batch_size" in str(failed.failure_hint)
-    judge(system, {job: TINY}, {job: Status.FAILED})
+    judge(system, {job: LONGER}, {job: Status.FAILED})
 
 
 @pytest.mark.faults

@@ -12,11 +12,10 @@ from app.store.states import Outcome, Status
 from tests.faults.judge import judge
 from tests.faults.pace import here
 from tests.faults.proxy import Trap
-from tests.faults.service import ENDLESS, SECONDS, TINY
+from tests.faults.service import ENDLESS, LONGER, SECONDS, TINY
 from tests.faults.system import LEASE_SECONDS, System
 from tests.servers import await_true
 
-LONGER = TINY | {"name": "longer", "epochs": 18}
 AWAY_SECONDS = 60.0
 
 

@@ -15,11 +15,10 @@ from app.client import Refused
 from app.store.states import Status
 from tests.faults.judge import judge
 from tests.faults.pace import here
-from tests.faults.service import SECONDS, TINY
+from tests.faults.service import LONGER, SECONDS, TINY
 from tests.faults.system import System
 from tests.servers import await_true
 
-LONGER = TINY | {"name": "longer", "epochs": 24}
 BRIEF = TINY | {"name": "brief", "epochs": 3}
 
 

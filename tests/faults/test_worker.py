@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from app.store.states import Outcome
+from app.store.states import Outcome, Status
 from tests.faults.judge import judge
 from tests.faults.pace import here
-from tests.faults.service import SECONDS, TINY
+from tests.faults.service import ENDLESS, LONGER, SECONDS, TINY
 from tests.faults.system import LEASE_SECONDS, System, is_running
 from tests.servers import await_true, children
-
-LONGER = TINY | {"name": "longer", "epochs": 24}
 
 CLOCK = r"""
 #define _GNU_SOURCE
@@ -78,14 +76,16 @@ def test_04_a_killed_worker_on_a_machine_that_lives(system: System) -> None:
 @pytest.mark.faults
 def test_04_a_machine_that_is_gone(system: System) -> None:
     """Nobody can see that its worker is dead; the lease tells."""
-    victim = system.worker
+    system.kill(system.worker)
+    folders = [system.folder / name for name in ("machine", "another machine")]
+    machines = {system.start_worker(scratch=str(folder)): folder for folder in folders}
     job = system.submit(LONGER)
     system.await_epoch(job, 4)
-    system.start_worker(scratch=str(system.folder / "elsewhere"))
 
     since = time.time()
+    victim = next(worker for worker in machines if worker.children())
     system.kill(victim)
-    shutil.rmtree(system.scratch)
+    shutil.rmtree(machines[victim])
 
     assert system.recovered(job, since) < LEASE_SECONDS + here(5)
     system.await_final(job)
@@ -152,7 +152,7 @@ def test_07_a_worker_that_was_stopped_past_its_lease_writes_nothing(system: Syst
 @pytest.mark.faults
 def test_08_the_whole_process_group_is_killed(system: System) -> None:
     """The child, in a group of its own, ends with its supervisor, even one that hangs."""
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
     child = system.await_child()
     os.kill(child, signal.SIGSTOP)
@@ -166,13 +166,13 @@ def test_08_the_whole_process_group_is_killed(system: System) -> None:
 
     assert system.recovered(job, since) < here(10)
     system.await_final(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults
 def test_08_the_fork_server_is_killed(system: System) -> None:
     """Its children go with it; the worker starts another one."""
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
     (server,) = (pid for pid in system.processes() if system.worker.children()[0] in children(pid))
 
@@ -181,7 +181,7 @@ def test_08_the_fork_server_is_killed(system: System) -> None:
 
     assert system.recovered(job, since) < here(10)
     system.await_final(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults
@@ -194,7 +194,7 @@ def test_24_a_worker_whose_clock_is_an_hour_off(on_postgresql: System, tmp_path:
     source = tmp_path / "clock.c"
     source.write_text(CLOCK)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
-    job = system.submit(LONGER)
+    job = system.submit(ENDLESS)
     system.await_epoch(job, 2)
     shifted = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(hours * 3600)}
     off = system.start_worker(environment=shifted)
@@ -202,15 +202,16 @@ def test_24_a_worker_whose_clock_is_an_hour_off(on_postgresql: System, tmp_path:
     system.await_epoch(other, 2)
     assert outcomes(system, job) == [None]
 
+    system.client.cancel(job)
     assert off.children()
     since = time.time()
     system.kill(off)
 
     assert system.recovered(other, since) < LEASE_SECONDS + here(5)
     system.await_final(job, other)
-    assert outcomes(system, job) == [Outcome.SUCCEEDED]
+    assert outcomes(system, job) == [Outcome.CANCELLED]
     assert outcomes(system, other) == [Outcome.LOST, Outcome.SUCCEEDED]
-    judge(system, {job: LONGER, other: LONGER})
+    judge(system, {job: ENDLESS, other: LONGER}, {job: Status.CANCELLED})
 
 
 @pytest.mark.faults

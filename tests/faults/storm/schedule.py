@@ -23,7 +23,8 @@ T = TypeVar("T")
 WORKERS = 2
 GAP_SECONDS = (1.0, 6.0)
 """Between two faults."""
-SETTLE_SECONDS = 900.0
+STUCK_SECONDS = 120.0
+"""Without a step of any job: nothing more will come."""
 SUPERVISE_SECONDS = 0.2
 SPECS = tuple(TINY | {"name": f"storm {epochs}", "epochs": epochs} for epochs in (3, 6, 12, 24))
 TAKEN_UP = {"requeued", "released", "resumed", "paused", *(status for status in Status if status.is_final)}
@@ -85,20 +86,24 @@ class Storm(ABC, Generic[W]):
             act()
 
     def settle(self) -> bool:
-        """Mend everything and wait for all jobs; whether all became final in time."""
+        """Mend everything and wait for all jobs; whether all became final before nothing moved any more."""
         self.mend()
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < deadline:
+        known: list[tuple[Status, int]] = []
+        moved_at = time.monotonic()
+        while time.monotonic() - moved_at < STUCK_SECONDS:
             self.supervise()
-            left = [job for job in self.specs if not self.service.status(job).is_final]
+            jobs = {job_id: self.service.job(job_id) for job_id in [*self.specs]}
+            left = {job_id: job for job_id, job in jobs.items() if not job.status.is_final}
             if not left and not any(submitter.is_alive() for submitter in self._submitters):
                 return True
-            for job in left:
-                if self.service.status(job) is Status.PAUSED:
-                    self._resume(job)
+            for job_id, job in left.items():
+                if job.status is Status.PAUSED:
+                    self._resume(job_id)
+            if known != (known := [(job.status, job.step) for job in jobs.values()]):
+                moved_at = time.monotonic()
             time.sleep(SUPERVISE_SECONDS)
-        for job in left:
-            print(f"{job} is {self.service.status(job)}:\n{self.service.story(job)}")
+        for job_id in left:
+            print(f"{job_id} is {self.service.status(job_id)}:\n{self.service.story(job_id)}")
         return False
 
     def recoveries(self) -> Mapping[str, list[float]]:
