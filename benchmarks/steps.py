@@ -107,7 +107,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
     """Images one by one, each cut out at random after padding, flipped by chance, and normalised."""
 
     def __init__(self, split: Split, padding: int, fitted: preprocess.Standardize) -> None:
-        self._images = [Image.fromarray(image) for image in split.images.transpose(0, 2, 3, 1)]
+        self._images = [Image.fromarray(image.squeeze()) for image in split.images.transpose(0, 2, 3, 1)]
         self._labels = split.labels.tolist()
         self._padding = padding
         self._mean, self._std = fitted.mean, fitted.std
@@ -122,7 +122,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         image = ImageOps.expand(image, self._padding).crop((left, top, left + width, top + height))
         if torch.rand(()) < 0.5:
             image = ImageOps.mirror(image)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        pixels = torch.from_numpy(np.atleast_3d(np.array(image))).permute(2, 0, 1).contiguous()
         return (pixels.float() - self._mean) / self._std, self._labels[index]
 
 

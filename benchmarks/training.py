@@ -1,7 +1,8 @@
 """The trainer's own steps beside the bare step and the usual loop; what updates, augmentation and inspections cost.
 
-Batches of 128 random colour images of 32×32 pixels; inspections are taken of `mnist5k`. What is compared runs in turn,
-in one process, on all cores; the spread is over rounds. Shares and factors are ratios within a round.
+Batches of 128 random images: of 32×32 pixels in colour, for LeNet of 28×28 in grey; inspections are taken of `mnist5k`.
+What is compared runs in turn, in one process, on all cores; the spread is over rounds. Shares and factors are ratios
+within a round.
 """
 
 import json
@@ -51,12 +52,13 @@ class Case:
 
     network: dict[str, Any]
     steps: int
+    shape: tuple[int, int, int] = (3, 32, 32)
     is_compiled: bool = False
     goals: tuple[str, str] = ("", "")
 
 
 CASES = {
-    "LeNet": Case({"kind": "lenet", "padding": 0}, 64, goals=("0.85", "3.0")),
+    "LeNet": Case({"kind": "lenet"}, 64, shape=(1, 28, 28), goals=("0.85", "3.0")),
     "ResNet-8": Case({"kind": "resnet", "depth": 8}, 12, goals=("0.95", "1.4")),
     "convnet": Case({"kind": "convnet", "batch_norm": {}}, 8, is_compiled=True),
     "VGG-11, small, width 16": Case(
@@ -71,8 +73,11 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 COMPILED = {f"{name}, compiled": {**changes, "compile": True} for name, changes in LAYOUTS.items()}
 HALF = {"channels last, bfloat16": {"memory_format": "channels_last", "precision": "bfloat16"}}
 
-STEPPED = ("LeNet", "ResNet-8")
-"""Whose steps augmentation and updates are measured by."""
+STEPPED: dict[str, dict[str, Any]] = {
+    "LeNet": {"kind": "lenet", "padding": 0},
+    "ResNet-8": {"kind": "resnet", "depth": 8},
+}
+"""Whose steps on colour images augmentation and updates are measured by."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"kind": "sgd"},
@@ -106,7 +111,7 @@ def _against_others() -> Table:
     headers = ("images/s", "share of the bare step", "goal", "times the usual loop", "goal", "ready in, s")
     found = table("the trainer's steps, with random crop and flip; the bare step's in its quicker layout", "", *headers)
     for name, case in CASES.items():
-        spec, data = _spec(case.network, augmentation=CHANGES[:2]), _data(case.steps)
+        spec, data = _spec(case.network, augmentation=CHANGES[:2]), _data(case.steps, case.shape)
         bare, usual = steps.bare(spec, data), _usual(spec, data)
         with ExitStack() as stack:
             trainings, ready = {}, {}
@@ -151,11 +156,11 @@ def _augmentation() -> Table:
     headers = (f"share of a step of {name}" for name in STEPPED)
     found = table("each augmentation of a batch, beside a bare step", "", "ms", *headers)
     data = _data(1)
-    whole = [steps.bare(_spec(CASES[name].network), data) for name in STEPPED]
+    whole = [steps.bare(_spec(network), data) for network in STEPPED.values()]
     for change in CHANGES:
         seconds, shares = [], []
         for _ in range(ROUNDS):
-            seconds.append(_seconds(_spec(CASES["LeNet"].network, augmentation=[change]), data))
+            seconds.append(_seconds(_spec(STEPPED["LeNet"], augmentation=[change]), data))
             shares.append([seconds[-1] * step(CALLS) / BATCH for step in whole])
         kind = str(change["kind"]).replace("_", " ")
         found.add_row(kind, spread([1e3 * one for one in seconds]), *map(spread, zip(*shares, strict=True)))
@@ -180,14 +185,14 @@ def _updates() -> Table:
         "an update as the trainer has it, fused where torch can, beside the same by torch otherwise", "", *headers
     )
     data = _data(1)
-    for network in STEPPED:
+    for title, network in STEPPED.items():
         for name, optimizer in OPTIMIZERS.items():
-            spec = _spec(CASES[network].network, optimizer=optimizer)
+            spec = _spec(network, optimizer=optimizer)
             ways = [steps.update(spec, data, settings) for settings in ({}, PLAIN, FOREACH)]
             rounds = [[way(CALLS) for way in ways] for _ in range(ROUNDS)]
             own, *others = zip(*rounds, strict=True)
             ratios = (spread(list(map(truediv, other, own))) for other in others)
-            found.add_row(f"{network}, {name}", spread([1e3 * seconds for seconds in own]), *ratios)
+            found.add_row(f"{title}, {name}", spread([1e3 * seconds for seconds in own]), *ratios)
         found.add_section()
     return found
 
@@ -248,11 +253,11 @@ def _spec(network: dict[str, Any], **changes: Any) -> TrainingSpec:
     return parse(json.dumps({**document, **changes}))
 
 
-def _data(batches: int) -> DataSet:
+def _data(batches: int, shape: tuple[int, int, int] = (3, 32, 32)) -> DataSet:
     """Noise in ten classes."""
     draws = np.random.default_rng(0)
 
     def split(count: int) -> Split:
-        return Split(draws.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), draws.integers(0, 10, count))
+        return Split(draws.integers(0, 256, (count, *shape), dtype=np.uint8), draws.integers(0, 10, count))
 
     return DataSet("random", split(batches * BATCH), split(10), tuple("0123456789"))

@@ -4,31 +4,23 @@ Whoever reaches the database may do so: this is how the first key is made.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from app.commands import place
+from app.commands.place import Data
+from app.commands.terminal import BAD_INPUT, AsJson, refused
 from app.store.scopes import Scope
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-BAD_INPUT, UNREACHABLE, REFUSED = 2, 5, 6
-
 T = TypeVar("T")
 
 commands = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True, rich_markup_mode=None)
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        help="The folder of `annealer up`; default: the database at $ANNEALER_DATABASE_URL, else annealer-data."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @commands.command()
@@ -51,7 +43,7 @@ def create(
         asked = KeyRequest(name=name, owner=owner, scope=scope, expires_days=expires)
     except ValidationError as error:
         mistakes = [f"--{str(one['loc'][0]).removesuffix('_days')}: {one['msg']}." for one in error.errors()]
-        raise _refused("\n".join(mistakes), BAD_INPUT) from None
+        raise refused("\n".join(mistakes), BAD_INPUT) from None
 
     def make(session: "Session") -> NewKeyView:
         made, text = keys.create(session, **asked.model_dump())
@@ -77,10 +69,10 @@ def first(data: Data = None) -> None:
             return "There are keys; ANNEALER_FIRST_KEY is not looked at."
         text = os.environ.get("ANNEALER_FIRST_KEY", "").strip()
         if not text:
-            raise _refused("There are no keys yet and ANNEALER_FIRST_KEY is not set: see .env.example.", BAD_INPUT)
+            raise refused("There are no keys yet and ANNEALER_FIRST_KEY is not set: see .env.example.", BAD_INPUT)
         if not keytext.is_random(text):
             told = "ANNEALER_FIRST_KEY is not ann_, 8 letters or digits, _ and 32 random ones: see .env.example."
-            raise _refused(told, BAD_INPUT)
+            raise refused(told, BAD_INPUT)
         made, _ = keys.create(session, name="first", owner=DEFAULT_OWNER, scope=Scope.ADMIN, text=text)
         return f"Made the first key, {made.id}, from ANNEALER_FIRST_KEY."
 
@@ -115,46 +107,7 @@ def revoke(
 
 def _in_database(data: Path | None, work: "Callable[[Session], T]") -> T:
     """`work` in a transaction on the database that is meant."""
-    from app.store import engine as engines
-    from app.store import migrate
+    from app.store.engine import retry
 
-    engine = engines.create(_database_url(data))
-    try:
-        with _refusals():
-            migrate.check_schema(engine)
-            return engines.retry(engine, work)
-    finally:
-        engine.dispose()
-
-
-def _database_url(data: Path | None) -> str:
-    from app.embedded import DATABASE, database_url
-
-    url = os.environ.get("ANNEALER_DATABASE_URL")
-    if data is None and url:
-        return url
-    folder = data or Path("annealer-data")
-    if not (folder / DATABASE).exists():
-        raise _refused(f"There is no database in {folder}/: name a folder with --data, or set ANNEALER_DATABASE_URL.")
-    return database_url(folder)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What stands in the way becomes a sentence and an exit code."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from app.store.errors import StoreError
-    from app.store.migrate import SchemaMismatch
-
-    try:
-        yield
-    except (SchemaMismatch, StoreError) as error:
-        raise _refused(str(error), REFUSED) from None
-    except SQLAlchemyError as error:
-        raise _refused(f"The database cannot be used ({type(error).__name__}).", UNREACHABLE) from None
-
-
-def _refused(sentence: str, code: int = BAD_INPUT) -> typer.Exit:
-    typer.echo(sentence, err=True)
-    return typer.Exit(code)
+    with place.database(data) as engine:
+        return retry(engine, work)

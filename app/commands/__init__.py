@@ -1,0 +1,1 @@
+"""The commands of `annealer`, by what they are about."""
