@@ -17,6 +17,9 @@ CONNECT_SECONDS = 3
 TRIES = 6
 DEAD_LINES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 """PostgreSQL: a connection whose other end is gone without a word is given up in seconds, not a quarter of an hour."""
+GONE_SECONDS = 10
+"""PostgreSQL: how long a transaction may do nothing. A machine that is gone in the middle of one leaves its locks."""
+GONE_CLIENTS = f"-c idle_in_transaction_session_timeout={GONE_SECONDS}s -c tcp_user_timeout={GONE_SECONDS}s"
 TRANSIENT = {"40001", "40P01", "55P03"}
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
@@ -27,7 +30,14 @@ def create(url: str) -> Engine:
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite(url)
     arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "annealer", **DEAD_LINES}
-    return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args=arguments)
+    engine = create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args=arguments)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, _words: object, options: dict[str, Any]) -> None:
+        # Before the user's own, which are the stronger ones.
+        options["options"] = f"{GONE_CLIENTS} {options.get('options', '')}"
+
+    return engine
 
 
 @contextmanager

@@ -85,15 +85,18 @@ def breaches_in_the_database(
 ) -> list[Breach]:
     """What the database alone tells of broken promises; `undisturbed` as `reference.of`."""
     found = []
-    with read(service.engine) as session:
-        for job_id, spec in specs.items():
+    for job_id, spec in specs.items():
+        with read(service.engine) as session:
             job = session.get(Job, job_id)
-            if job is None or not job.status.is_final:
-                found.append(Breach("lost", job_id, f"it is {job.status if job else 'gone'}"))
-                continue
+        if job is None or not job.status.is_final:
+            found.append(Breach("lost", job_id, f"it is {job.status if job else 'gone'}"))
+            continue
+        whole = job.status is Status.SUCCEEDED
+        # It takes its time, and no transaction is to wait for it.
+        expected = undisturbed(spec, None if whole else job.epoch + 1)
+        with read(service.engine) as session:
             found += _history(session, job)
-            whole = job.status is Status.SUCCEEDED
-            found += _results(session, job, undisturbed(spec, None if whole else job.epoch + 1), whole)
+            found += _results(session, job, expected, whole)
     found += _left_in_the_database(service)
     return found
 

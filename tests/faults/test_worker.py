@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from app.store.engine import GONE_SECONDS
 from app.store.states import Outcome, Status
 from tests.faults.judge import judge
 from tests.faults.pace import here
+from tests.faults.proxy import Trap
 from tests.faults.service import ENDLESS, LONGER, SECONDS, TINY
 from tests.faults.system import LEASE_SECONDS, System, is_running
-from tests.servers import await_true, children
+from tests.servers import Worker, await_true, children
 
 CLOCK = r"""
 #define _GNU_SOURCE
@@ -51,6 +53,13 @@ time_t time(time_t *found) {
 """
 
 
+def two_machines(system: System) -> dict[Worker, Path]:
+    """Workers that see nothing of each other, with their scratch folders, in place of the usual one."""
+    system.kill(system.worker)
+    folders = [system.folder / name for name in ("machine", "another machine")]
+    return {system.start_worker(scratch=str(folder)): folder for folder in folders}
+
+
 def outcomes(system: System, job: str) -> list[Outcome | None]:
     return [attempt.outcome for attempt in system.attempts(job)]
 
@@ -76,9 +85,7 @@ def test_04_a_killed_worker_on_a_machine_that_lives(system: System) -> None:
 @pytest.mark.faults
 def test_04_a_machine_that_is_gone(system: System) -> None:
     """Nobody can see that its worker is dead; the lease tells."""
-    system.kill(system.worker)
-    folders = [system.folder / name for name in ("machine", "another machine")]
-    machines = {system.start_worker(scratch=str(folder)): folder for folder in folders}
+    machines = two_machines(system)
     job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
@@ -91,6 +98,26 @@ def test_04_a_machine_that_is_gone(system: System) -> None:
     system.await_final(job)
     assert outcomes(system, job) == [Outcome.LOST, Outcome.SUCCEEDED]
     assert "stopped renewing its lease. The job will go on from step" in system.story(job)
+    judge(system, {job: LONGER})
+
+
+@pytest.mark.faults
+def test_04_a_machine_that_is_gone_in_the_middle_of_a_transaction(on_postgresql: System) -> None:
+    """The database has not heard of its end, and yet keeps its locks no longer than a transaction may rest."""
+    system = on_postgresql
+    two_machines(system)
+
+    def be_gone() -> None:
+        system.kill(next(worker for worker in system.workers if worker.children()))
+
+    trap = system.database.set(Trap([b"INSERT INTO epochs"], unheard=True, then=be_gone))
+    job = system.submit(LONGER)
+    assert trap.sprung.wait(SECONDS)
+    since = time.time()
+
+    assert system.recovered(job, since) < GONE_SECONDS + here(5)
+    system.await_final(job)
+    assert outcomes(system, job) == [Outcome.LOST, Outcome.SUCCEEDED]
     judge(system, {job: LONGER})
 
 

@@ -108,3 +108,21 @@ def test_sqlite_keeps_what_was_committed_and_its_references(shop: Shop) -> None:
         ]
 
     assert pragmas == ["wal", 2, 1]
+
+
+def test_a_transaction_that_does_nothing_ends_and_lets_others_pass(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client may be a machine that is gone, of which the server has not heard."""
+    monkeypatch.setattr(engines, "GONE_CLIENTS", "-c idle_in_transaction_session_timeout=100ms")
+    engine = engines.create(postgresql_url)
+    lock = text("SELECT pg_advisory_xact_lock(7)")
+    try:
+        with engine.connect() as gone, engine.connect() as other:
+            gone.execute(lock)
+            other.execute(lock)
+            with pytest.raises(exc.DBAPIError) as ended:
+                gone.execute(text("SELECT 1"))
+        assert is_unavailable(ended.value)
+    finally:
+        engine.dispose()
