@@ -1,7 +1,7 @@
 """What every worker does every few seconds, harmless when many do it: rescue, ring again, collect.
 
 SQL is the truth, and so nothing is lost with a bell: a job whose worker is gone is queued again, a job that
-waits without a bell gets one, and an idle worker whose broker is away looks for work itself.
+waits without a bell gets one, and an idle worker looks for such jobs itself.
 """
 
 import os
@@ -69,8 +69,9 @@ class Sweeper(threading.Thread):
         if time.monotonic() > self._away_until:
             self._rescue("lost attempt closed", sweep.rescue)
         for _job_id, device in retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)):
-            if not self._station.bell.ring(device):
-                self._look_for_work()
+            self._station.bell.ring(device)
+            # Whoever has not heard of the job for so long may be waiting to reach the broker again: so may we.
+            self._look_for_work()
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
             self._collected_at = time.monotonic()
             # Beside the sweep: while much is removed, heartbeats go on.
