@@ -156,10 +156,20 @@ class System(Service):
         await_true(lambda: len(self.worker.children()) == 1, SECONDS)
         return self.worker.children()[0]
 
+    def is_locked(self) -> bool:
+        """Whether somebody has kept SQLite's write lock for a second."""
+        if self.postgres:
+            return False
+        try:
+            with self.writing(patience=1):
+                return False
+        except sqlite3.OperationalError:
+            return True
+
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold SQLite's write lock."""
-        connection = sqlite3.connect(make_url(self.database_url).database or "", isolation_level=None, timeout=10)
+    def writing(self, patience: float = 10) -> Iterator[None]:
+        """Hold SQLite's write lock, once nobody else does. `sqlite3.OperationalError` after `patience` seconds."""
+        connection = sqlite3.connect(make_url(self.database_url).database or "", isolation_level=None, timeout=patience)
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield

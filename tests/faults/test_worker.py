@@ -55,9 +55,18 @@ time_t time(time_t *found) {
 
 def two_machines(system: System) -> dict[Worker, Path]:
     """Workers that see nothing of each other, with their scratch folders, in place of the usual one."""
-    system.kill(system.worker)
+    system.workers.pop().stop()
     folders = [system.folder / name for name in ("machine", "another machine")]
     return {system.start_worker(scratch=str(folder)): folder for folder in folders}
+
+
+def stop_between_transactions(system: System, worker: Worker) -> None:
+    """Stopped in the middle of one, it would keep SQLite's lock, and so everybody waiting, for as long as it is."""
+    worker.signal(signal.SIGSTOP)
+    while system.is_locked():
+        worker.signal(signal.SIGCONT)
+        time.sleep(0.1)
+        worker.signal(signal.SIGSTOP)
 
 
 def outcomes(system: System, job: str) -> list[Outcome | None]:
@@ -164,8 +173,8 @@ def test_07_a_worker_that_was_stopped_past_its_lease_writes_nothing(system: Syst
     system.await_epoch(job, 4)
     stopped = next(worker for worker in system.workers if worker.children())
 
+    stop_between_transactions(system, stopped)
     since = time.time()
-    stopped.signal(signal.SIGSTOP)
     assert system.recovered(job, since) < LEASE_SECONDS + here(5)
     stopped.signal(signal.SIGCONT)
 
