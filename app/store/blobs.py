@@ -16,6 +16,8 @@ from app.store.models import Blob, BlobChunk, Checkpoint, DatasetFile, Snapshot,
 
 CHUNK_BYTES = 1024 * 1024
 MOST_COLLECTED = 100
+MOST_RELEASED = 32
+LARGEST_RELEASED = 64 * CHUNK_BYTES
 REFERRING = (Snapshot, Checkpoint, DatasetFile, UploadPart)
 """Tables whose rows keep the blob of their `sha256`."""
 
@@ -75,23 +77,25 @@ def stream(engine: Engine, hash: str, start: int = 0, end: int | None = None) ->
 
 
 def fetch(engine: Engine, hash: str, path: Path) -> None:
-    """Write a blob to a file, checked. Raises `BlobDamaged`, and leaves no file then."""
+    """Write a blob to a file, checked. Raises `BlobDamaged`. Whatever it raises, it leaves no file then."""
     join(engine, [hash], hash, path)
 
 
 def join(engine: Engine, hashes: Sequence[str], hash: str, path: Path) -> None:
-    """Write blobs one after another to a file, which must then have a hash. Raises `BlobDamaged`; no file is left."""
+    """Write blobs one after another to a file, which must then have a hash. Raises and leaves nothing as `fetch`."""
     partial = path.with_name(path.name + ".partial")
     digest = sha256()
-    with partial.open("wb") as file:
-        for part in hashes:
-            for data in stream(engine, part):
-                digest.update(data)
-                file.write(data)
-    if digest.hexdigest() != hash:
-        partial.unlink()
-        raise BlobDamaged(f"The blob {hash} does not have its hash.")
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            for part in hashes:
+                for data in stream(engine, part):
+                    digest.update(data)
+                    file.write(data)
+        if digest.hexdigest() != hash:
+            raise BlobDamaged(f"The blob {hash} does not have its hash.")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def empty(session: Session, hash: str) -> None:
@@ -103,6 +107,12 @@ def empty(session: Session, hash: str) -> None:
 def delete_unreferenced(session: Session, hashes: Sequence[str]) -> None:
     """Remove those of the blobs that nothing refers to."""
     session.execute(delete(Blob).where(Blob.sha256.in_(hashes), ~_is_referenced()))
+
+
+def release(session: Session, hashes: Sequence[str]) -> None:
+    """Remove those of the blobs that nothing refers to, as far as that is quick; what is left waits for `collect`."""
+    small = select(Blob.sha256).where(Blob.sha256.in_(hashes[:MOST_RELEASED]), Blob.size <= LARGEST_RELEASED)
+    delete_unreferenced(session, session.scalars(small).all())
 
 
 def collect(session: Session, unused_seconds: float) -> tuple[int, int]:

@@ -144,7 +144,7 @@ def forget(session: Session, job: Job) -> None:
     mine = DatasetFile.dataset_id == job.dataset_id
     hashes = session.scalars(select(DatasetFile.sha256).where(mine)).all()
     session.execute(delete(DatasetFile).where(mine))
-    blobs.delete_unreferenced(session, hashes)
+    blobs.release(session, hashes)
 
 
 def give_up(session: Session, job: Job) -> None:
@@ -194,7 +194,7 @@ def _remove(session: Session, dataset: Dataset) -> None:
     session.execute(update(Job).where(Job.dataset_id == dataset.id).values(dataset_id=None))
     session.execute(delete(DatasetFile).where(mine))
     session.execute(delete(Dataset).where(Dataset.id == dataset.id))
-    blobs.delete_unreferenced(session, hashes)
+    blobs.release(session, hashes)
 
 
 def _seen_by(owner: str | None) -> ColumnElement[bool]:

@@ -203,5 +203,4 @@ def _remove(session: Session, upload_ids: Sequence[str]) -> None:
     hashes = session.scalars(select(UploadPart.sha256).where(of_these).distinct()).all()
     session.execute(delete(UploadPart).where(of_these))
     session.execute(delete(Upload).where(Upload.id.in_(upload_ids)))
-    for start in range(0, len(hashes), MOST_COLLECTED):
-        blobs.delete_unreferenced(session, hashes[start : start + MOST_COLLECTED])
+    blobs.release(session, hashes)
