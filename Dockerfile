@@ -48,10 +48,8 @@ CMD ["python", "-m", "app", "--host=0.0.0.0"]
 FROM base AS worker
 COPY --from=libraries-with-torch /opt/annealer /opt/annealer
 # A volume that is mounted here takes over whose it is.
-RUN install --directory --owner annealer --group annealer --mode 700 /scratch
+RUN install --directory --owner annealer --group annealer --mode 700 /scratch /datasets
 RUN --mount=type=bind,from=code,source=/dist,target=/dist \
     pip --python /opt/annealer/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
-# A volume that is mounted here is the user's from the start.
-RUN install --directory --owner=annealer --group=annealer --mode=700 /datasets
 USER annealer
 CMD ["python", "-m", "worker"]
