@@ -42,6 +42,7 @@ COLOURS = {
     Status.RUNNING: "cyan",
     Status.PAUSED: "magenta",
 }
+DATASET_COLOURS = {"ready": "green", "importing": "cyan", "failed": "red"}
 NUMBERS = {
     *("epoch", "members", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
     *("mean", "std", "gradient std", "dead", "saturated", "gradient norm", "update / weight"),
@@ -277,7 +278,7 @@ def dataset_summary(dataset: DatasetDetailView) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("name", dataset.name)
-    table.add_row("status", Text(dataset.status, COLOURS.get(dataset.status, "")))
+    table.add_row("status", Text(dataset.status, DATASET_COLOURS[dataset.status]))
     if dataset.owner:
         table.add_row("owner", dataset.owner)
     if dataset.splits is None:

@@ -20,7 +20,7 @@ HISTOGRAM_EDGES = (*(-magnitude for magnitude in reversed(_MAGNITUDES)), *_MAGNI
 """What lies between two neighbours is a bin, and what lies beyond the ends: half decades on both sides of zero, from
 1e-8 to 1e3, so that vanishing values can be told apart."""
 
-Phase = Literal["loading_data", "training", "scoring"]
+Phase = Literal["loading_data", "training", "scoring", "saving"]
 EnsembleKind = Literal["snapshots", "independent", "swa", "ema"]
 
 

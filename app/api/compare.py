@@ -5,12 +5,13 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import StringConstraints
 from sqlalchemy.orm import Session
 
 from app import comparison
 from app.access import Caller
 from app.api import documents
-from app.api.deps import EngineOf, Reader
+from app.api.deps import NAME, EngineOf, Reader
 from app.api.schemas import (
     ComparedJobView,
     ComparedSeriesView,
@@ -39,7 +40,7 @@ def compare(
     caller: Reader,
     engine: EngineOf,
     jobs: Annotated[
-        list[str],
+        list[Annotated[str, StringConstraints(max_length=100, pattern=NAME)]],
         Query(min_length=2, max_length=20, description="Ids of trainings; repeat the parameter."),
     ],
     max_points: Annotated[int, Query(ge=2, le=10_000, description="Epochs of a series at most, evenly spaced.")] = 500,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from hashlib import file_digest
 from io import BytesIO
 from typing import Annotated, BinaryIO
 from urllib.parse import urlencode
@@ -201,7 +200,7 @@ class Making:
     ) -> tuple[DatasetDetailView, Job | None]:
         """The same of an open file: an upload whose parts all come at once."""
         file.seek(0)
-        digest = file_digest(file, "sha256").hexdigest()
+        digest = blobs.digest(file)
         if (size := file.tell()) == 0:
             raise Problem(422, "request-invalid", "The body is empty; send a file.")
         self._idempotency = idempotency_of(self._owner, key, f"{digest} {name} {options}".encode())

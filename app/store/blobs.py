@@ -34,7 +34,7 @@ def put(engine: Engine, path: Path) -> str:
 def put_open(engine: Engine, file: BinaryIO) -> str:
     """The same of an open file, from its start."""
     file.seek(0)
-    hash = _digest(file)
+    hash = digest(file)
     size = file.tell()
     if retry(engine, lambda session: _announce(session, hash, size)):
         return hash
@@ -84,14 +84,14 @@ def fetch(engine: Engine, hash: str, path: Path) -> None:
 def join(engine: Engine, hashes: Sequence[str], hash: str, path: Path) -> None:
     """Write blobs one after another to a file, which must then have a hash. Raises and leaves nothing as `fetch`."""
     partial = path.with_name(path.name + ".partial")
-    digest = sha256()
+    found = sha256()
     try:
         with partial.open("wb") as file:
             for part in hashes:
                 for data in stream(engine, part):
-                    digest.update(data)
+                    found.update(data)
                     file.write(data)
-        if digest.hexdigest() != hash:
+        if found.hexdigest() != hash:
             raise BlobDamaged(f"The blob {hash} does not have its hash.")
         partial.replace(path)
     finally:
@@ -140,11 +140,12 @@ def _is_referenced() -> ColumnElement[bool]:
     return or_(*(exists().where(table.sha256 == Blob.sha256) for table in REFERRING))
 
 
-def _digest(file: BinaryIO) -> str:
-    digest = sha256()
+def digest(file: BinaryIO) -> str:
+    """The hash of what is left of a file, which is read to its end."""
+    found = sha256()
     while data := file.read(CHUNK_BYTES):
-        digest.update(data)
-    return digest.hexdigest()
+        found.update(data)
+    return found.hexdigest()
 
 
 def _announce(session: Session, hash: str, size: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.store import blobs, cursors, ids
@@ -201,7 +201,7 @@ def _seen_by(owner: str | None) -> ColumnElement[bool]:
     return or_(Dataset.owner.is_(None), Dataset.owner == owner) if owner is not None else Dataset.id.is_not(None)
 
 
-def _called(name: str, owner: str | None) -> Any:
+def _called(name: str, owner: str | None) -> Select[Dataset]:
     """Of several with an id, the oldest."""
     query = select(Dataset).where(_seen_by(owner)).order_by(Dataset.created_at, Dataset.id).limit(1)
     if not name.startswith(ID):

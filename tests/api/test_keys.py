@@ -7,21 +7,21 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, delete, select, text
+from sqlalchemy import Engine, select, text
 from starlette.routing import BaseRoute
 
 from app import keytext
 from app.main import create
 from app.settings import Settings
 from app.store import engine as engines
-from app.store import keys
+from app.store import keys, uploads
 from app.store.engine import read, write
 from app.store.jobs import DEFAULT_OWNER
-from app.store.models import ApiKey, Blob, Ensemble, Job, Snapshot, Worker
+from app.store.models import ApiKey, Ensemble, Snapshot
 from app.store.scopes import Scope
 from tests.api.conftest import Api, Finished, served
 from tests.servers import Template, Valkey
-from tests.shop import Shop
+from tests.shop import Shop, clear
 from tests.specs import document
 
 READ, SUBMIT, ADMIN, NOBODY = Scope.READ, Scope.SUBMIT, Scope.ADMIN, None
@@ -60,7 +60,15 @@ DECIDED = {
     "DELETE /v1/ensembles/{ensemble_id}": SUBMIT,
     "GET /v1/compare": READ,
     "GET /v1/datasets": READ,
+    "POST /v1/datasets": SUBMIT,
     "GET /v1/datasets/{name}": READ,
+    "GET /v1/datasets/{name}/sample.png": READ,
+    "DELETE /v1/datasets/{name}": SUBMIT,
+    "GET /v1/uploads": READ,
+    "POST /v1/uploads": SUBMIT,
+    "GET /v1/uploads/{upload_id}": READ,
+    "PUT /v1/uploads/{upload_id}/parts/{number}": SUBMIT,
+    "DELETE /v1/uploads/{upload_id}": SUBMIT,
     "GET /v1/workers": READ,
     "GET /v1/keys": ADMIN,
     "POST /v1/keys": ADMIN,
@@ -68,7 +76,8 @@ DECIDED = {
 }
 """The scope that each route asks for. A new route is written down here, or the first test below fails."""
 
-OBJECTS = [route for route in DECIDED if any(id in route for id in ("{job_id}", "{snapshot_id}", "{ensemble_id}"))]
+OWNED = ("{job_id}", "{snapshot_id}", "{ensemble_id}", "{upload_id}")
+OBJECTS = [route for route in DECIDED if any(id in route for id in OWNED)]
 ASKING = [route for route, scope in DECIDED.items() if scope]
 
 Texts = dict[tuple[str, Scope], str]
@@ -120,8 +129,7 @@ def api(door: Door, broker_url: str) -> Iterator[Api]:
     with httpx.Client(base_url=door.url, timeout=20) as http:
         yield Api(door.url, http, Shop(door.engine))
     with write(door.engine) as session:
-        for table in (Job, Blob, Worker):
-            session.execute(delete(table))
+        clear(session)
 
 
 def routes(found: list[BaseRoute]) -> Iterator[str]:
@@ -138,7 +146,10 @@ def ids(api: Api, job_id: str) -> dict[str, str]:
     with api.shop.look() as session:
         snapshot = session.scalars(select(Snapshot.id).where(Snapshot.job_id == job_id)).first()
         ensemble = session.scalars(select(Ensemble.id).where(Ensemble.job_id == job_id)).first()
-    return {"job_id": job_id, "snapshot_id": snapshot, "ensemble_id": ensemble, "name": "mnist5k", "key_id": "key_x"}
+    announced = {"owner": DEFAULT_OWNER, "name": "x", "size": 9, "sha256": "0" * 64}
+    upload, _ = api.shop.act(lambda session: uploads.begin(session, **announced, part_bytes=9, most_bytes=9))
+    names = {"name": "mnist5k", "key_id": "key_x", "upload_id": upload.id, "number": "7777"}
+    return names | {"job_id": job_id, "snapshot_id": snapshot, "ensemble_id": ensemble}
 
 
 def ask(api: Api, route: str, parts: dict[str, str], **headers: str) -> httpx.Response:
@@ -506,3 +517,34 @@ def test_a_submit_with_a_key_is_what_it_is_without(api: Api, door: Door) -> None
 
     assert answer.status_code == 201
     assert answer.headers["Location"] == f"/v1/jobs/{answer.json()['id']}"
+
+
+def test_a_data_set_of_another_is_not_found_and_names_nothing_in_a_spec(api: Api, door: Door) -> None:
+    mine = {"source": {"kind": "named", "name": "mnist"}}
+    made = api.http.post("/v1/datasets", json=mine, headers=door.key(SUBMIT))
+    assert made.status_code == 202
+
+    def seen(scope: Scope, owner: str) -> list[int]:
+        asked = ("/v1/datasets/mnist", "/v1/datasets/mnist5k", "/v1/datasets/mnist/sample.png")
+        return [api.http.get(address, headers=door.key(scope, owner)).status_code for address in asked]
+
+    assert seen(READ, "bob") == [404, 200, 404]
+    assert seen(READ, DEFAULT_OWNER) == seen(ADMIN, "bob") == [200, 200, 409]
+    spec = api.http.post("/v1/jobs", json=document(dataset="mnist"), headers=door.key(SUBMIT, "bob"))
+    assert spec.json()["errors"][0]["code"] == "unknown_dataset"
+    assert "mnist," not in spec.json()["errors"][0]["detail"]
+    taken = api.http.post("/v1/datasets", json=mine, headers=door.key(SUBMIT, "bob"))
+    assert (taken.status_code, taken.json()["detail"]) == (
+        409,
+        "The name mnist belongs to another data set; choose another name.",
+    )
+
+
+def test_an_upload_of_another_cannot_be_imported(api: Api, door: Door) -> None:
+    asked = {"name": "x.zip", "size": 3, "sha256": "0" * 64}
+    upload = api.http.post("/v1/uploads", json=asked, headers=door.key(SUBMIT)).json()
+    document = {"name": "x", "source": {"kind": "upload", "upload": upload["id"]}}
+
+    answer = api.http.post("/v1/datasets", json=document, headers=door.key(SUBMIT, "bob"))
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "unknown_upload")
