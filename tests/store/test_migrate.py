@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from app.store import datasets, migrate
+from app.store import datasets, jobs, migrate
 from app.store import engine as engines
-from app.store.engine import read
+from app.store.engine import read, write
+from app.store.models import Dataset, Job
 from app.store.states import Kind
 from tests.shop import Shop
+from tests.specs import spec
 from trainer import data
 
 
@@ -118,3 +120,23 @@ def test_many_may_migrate_at_once(tmp_path: Path) -> None:
 
     assert errors == []
     migrate.check_schema(engines.create(url))
+
+
+def test_down_takes_imported_data_sets_with_what_needs_them_and_leaves_the_rest(
+    engine: Engine, database_url: str
+) -> None:
+    shop = Shop(engine)
+    kept = shop.submit().id
+    with write(engine) as session:
+        made = Dataset(id="data_1", name="pets", owner="alice", request_sha256="0" * 64)
+        session.add(made)
+        session.flush()
+        jobs.submit(session, spec(name="on pets"), made, steps_per_epoch=1, max_attempts=1)
+
+    migrate.downgrade(database_url, "0008")
+    migrate.upgrade(database_url)
+
+    with read(engine) as session:
+        assert [job.id for job in session.scalars(select(Job))] == [kept]
+        assert [one.name for one in datasets.page(session, None, None, 10)[0]] == ["gaussian", "mnist5k"]
+        assert datasets.manifest(datasets.get(session, "mnist5k")) is not None
