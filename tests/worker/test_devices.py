@@ -149,7 +149,7 @@ def test_what_the_third_of_three_says_is_told(tmp_path: Path, monkeypatch: pytes
         Order(
             task=TrainingTask(
                 spec=chosen.model_dump_json(),
-                data=Data(chosen.dataset, dataset.sha256 if rank < 2 else "of other data"),
+                data=Data(chosen.dataset, dataset.sha256 if rank < 2 else "of other data", None),
                 checkpoint=None,
                 snapshots=(),
                 checkpoint_seconds=60,
