@@ -21,6 +21,9 @@ STATEMENT_SECONDS = 10
 """PostgreSQL: how long a statement may take, waiting for locks included. Only a patient engine's have no end."""
 DEAD_LINES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 """PostgreSQL: a connection whose other end is gone without a word is given up in seconds, not a quarter of an hour."""
+GONE_SECONDS = 10
+"""PostgreSQL: how long a transaction may do nothing. A machine that is gone in the middle of one leaves its locks."""
+GONE_CLIENTS = f"-c idle_in_transaction_session_timeout={GONE_SECONDS}s -c tcp_user_timeout={GONE_SECONDS}s"
 TRANSIENT = {"40001", "40P01", "55P03"}
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
@@ -94,7 +97,7 @@ def _postgresql(url: str) -> Engine:
     engine = create_engine(
         url, pool_size=10, max_overflow=30, pool_timeout=POOL_SECONDS, pool_pre_ping=True, connect_args=arguments
     )
-    dialler = Dialler(f"-c statement_timeout={STATEMENT_SECONDS}s")
+    dialler = Dialler(f"{GONE_CLIENTS} -c statement_timeout={STATEMENT_SECONDS}s")
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, words: list[Any], options: dict[str, Any]) -> Line:

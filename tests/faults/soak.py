@@ -25,7 +25,8 @@ from sqlalchemy import text
 from app.client import ClientError
 from app.store.states import Status
 from tests.faults.postgres import Postgres
-from tests.faults.system import TINY, System
+from tests.faults.service import TINY
+from tests.faults.system import System
 from tests.servers import Template, children
 
 JOB: dict[str, Any] = TINY | {"name": "soak", "epochs": 3}

@@ -10,11 +10,12 @@ from sqlalchemy import create_engine, make_url, text
 from app.client import ProblemError
 from app.store.states import Outcome, Status
 from tests.faults.judge import judge
+from tests.faults.pace import here
 from tests.faults.proxy import Trap
-from tests.faults.system import ENDLESS, LEASE_SECONDS, TINY, System
+from tests.faults.service import ENDLESS, LONGER, SECONDS, TINY
+from tests.faults.system import LEASE_SECONDS, System
 from tests.servers import await_true
 
-LONGER = TINY | {"name": "longer", "epochs": 18}
 AWAY_SECONDS = 60.0
 
 
@@ -31,7 +32,7 @@ def test_16_the_database_is_restarted(on_postgresql: System, how: str) -> None:
 
     since = time.monotonic()
     step = system.job(job).step
-    await_true(lambda: system.job(job).step > step or system.status(job).is_final, 10)
+    await_true(lambda: system.job(job).step > step or system.status(job).is_final, SECONDS)
     print(f"reports were stored again {time.monotonic() - since:.1f} s after the restart")
     system.await_final(job)
     assert len(system.attempts(job)) == 1
@@ -53,7 +54,7 @@ def test_17_the_database_is_away_for_a_minute(on_postgresql: System, how: str) -
         with pytest.raises(ProblemError) as refused:
             system.client.job(job)
         assert refused.value.problem.status == 503
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < here(5)
         assert system.http.get("/readyz", timeout=30).json()["database"] == "unreachable"
     time.sleep(max(0.0, began + AWAY_SECONDS - time.monotonic()))
     assert system.job(job).step - step < 500
@@ -62,10 +63,10 @@ def test_17_the_database_is_away_for_a_minute(on_postgresql: System, how: str) -
     system.database.cut()
 
     since = time.monotonic()
-    await_true(lambda: system.job(job).step > step + 500, 20)
+    await_true(lambda: system.job(job).step > step + 500, SECONDS)
     print(f"reports were stored {time.monotonic() - since:.1f} s after the database was back")
     system.client.cancel(job)
-    system.await_status(job, Status.CANCELLED, 10)
+    system.await_status(job, Status.CANCELLED)
     assert len(system.attempts(job)) == 1
     judge(system, {job: ENDLESS}, {job: Status.CANCELLED})
 
@@ -80,7 +81,7 @@ def test_17_the_database_is_away_for_longer_than_the_operators_patience(on_postg
     system.await_epoch(job, 2)
 
     system.database.refuse()
-    await_true(lambda: system.worker.children() == [], 20)
+    await_true(lambda: system.worker.children() == [], SECONDS)
     step = system.job(job).step
     since = time.time()
     system.database.heal()
@@ -195,7 +196,7 @@ def test_18_a_connection_is_cut_in_mid_transaction(on_postgresql: System, moment
     system.start_worker()
 
     job = system.submit()
-    assert trap.sprung.wait(20)
+    assert trap.sprung.wait(SECONDS)
 
     system.await_final(job)
     judge(system, {job: TINY})

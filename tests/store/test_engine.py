@@ -181,3 +181,21 @@ def test_the_server_ends_a_statement_that_takes_too_long_unless_asked_by_a_patie
     assert asked(engines.patient(engine), "SHOW statement_timeout")[0] == "0"
     assert asked(engine, "SHOW statement_timeout")[0] == f"{STATEMENT_SECONDS}s"
     assert STATEMENT_SECONDS < SILENCE_SECONDS
+
+
+def test_a_transaction_that_does_nothing_ends_and_lets_others_pass(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client may be a machine that is gone, of which the server has not heard."""
+    monkeypatch.setattr(engines, "GONE_CLIENTS", "-c idle_in_transaction_session_timeout=100ms")
+    engine = engines.create(postgresql_url)
+    lock = text("SELECT pg_advisory_xact_lock(7)")
+    try:
+        with engine.connect() as gone, engine.connect() as other:
+            gone.execute(lock)
+            other.execute(lock)
+            with pytest.raises(exc.DBAPIError) as ended:
+                gone.execute(text("SELECT 1"))
+        assert is_unavailable(ended.value)
+    finally:
+        engine.dispose()

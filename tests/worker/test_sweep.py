@@ -23,6 +23,7 @@ def test_bells_do_not_pile_up_while_nobody_is_free_to_hear_them(
     settings = WorkerSettings(scratch=tmp_path / "scratch")
     station = Station(engine, Bell(broker_url), settings, Machine((), 1, {"cpu": ("float32",)}))
     station.open_scratch()
+    station.devices.take("cpu", 1)
     sweeper = Sweeper(station)
     for _ in range(3):
         shop.submit()
