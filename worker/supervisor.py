@@ -127,6 +127,7 @@ class Supervisor:
                 count=count,
                 meeting=self.scratch / "meeting",
                 threads=max(1, settings.threads_per_job // count),
+                resident_bytes=settings.resident_bytes,
                 scratch=self.scratch,
                 checkpoint=checkpoint if rank == 0 else None,
                 snapshots=tuple(snapshots) if rank == 0 else (),
