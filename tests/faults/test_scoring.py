@@ -16,7 +16,8 @@ from app.store import blobs, snapshots
 from app.store.engine import read
 from app.store.states import Outcome, Phase
 from tests.faults.judge import judge, judge_story
-from tests.faults.system import TINY, System
+from tests.faults.service import TINY
+from tests.faults.system import System
 from tests.servers import await_true
 from trainer import data
 from trainer.events import EnsembleMeasured
