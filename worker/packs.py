@@ -65,12 +65,14 @@ class Packs:
 
     def _held(self, folder: Path) -> int:
         """A lock on a folder that is there, shared by all who use it."""
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         while True:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+            # It may go in any moment until we hold it, and be made again by another.
             with suppress(FileNotFoundError):
-                lock = os.open(folder, os.O_RDONLY)
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
                 fcntl.flock(lock, fcntl.LOCK_SH)
-                # Between its making and our lock it may have been removed, and made again by another.
                 with suppress(FileNotFoundError):
                     if os.fstat(lock).st_ino == folder.stat().st_ino:
                         return lock
