@@ -201,6 +201,7 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
         case ScoringTask():
             yield from _score(order, order.task, stop)
         case ImportTask():
+            intake.confine(order.task.memory_bytes, order.task.processor_seconds)
             yield from intake.run(order.task, order.scratch, stop.is_set)
 
 

@@ -35,9 +35,8 @@ class OutOfTime(Exception):
 def run(task: ImportTask, scratch: Path, stop: Callable[[], bool]) -> Iterator[Event]:
     """Import as a spec says; progress as it is made, at the end the files and what is known of them.
 
-    Raises `DataInvalid`, `OutOfTime`, `MemoryError` or `OSError`.
+    Raises `DataInvalid`, `MemoryError` or `OSError`, and `OutOfTime` where the process is confined.
     """
-    confine(task.memory_bytes, task.processor_seconds)
     work = _Work(task, scratch, stop)
     work.start()
     yield PhaseStarted("loading_data")
@@ -122,10 +121,9 @@ class _Work(threading.Thread):
             known = spec.source.name
             mirrors = [f"{task.mirror.rstrip('/')}/{known}/"] if task.mirror else []
             downloads = self._scratch / "downloads"
-            manifest = import_known(
-                known, folder, downloads, options, mirrors=mirrors, limits=task.limits, report=self._tell
+            return import_known(
+                known, folder, downloads, options, name=name, mirrors=mirrors, limits=task.limits, report=self._tell
             )
-            return manifest.model_copy(update={"name": name})
         assert task.source is not None
         return import_data(task.source, folder, options, name=name, limits=task.limits, report=self._tell)
 
