@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request, Security, params
+from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer, SecurityScopes
@@ -20,8 +21,13 @@ from app.store.engine import read
 from app.store.errors import NotFound
 from app.store.jobs import DEFAULT_OWNER
 from app.store.scopes import Scope
+from app.web.rendering import is_page
+from trainer import document
 
 LONGEST_WAIT = 60
+YAML = "application/yaml"
+LARGEST_YAML_BYTES = 64 * 1024
+"""A spec has a few hundred lines at most, and reading YAML takes a hundred times as long as reading JSON."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
     scheme_name="key",
@@ -132,9 +138,11 @@ EnsembleId = Annotated[str, Depends(_own_ensemble)]
 def refuse_unknown_parameters(request: Request) -> None:
     """A misspelt query parameter would otherwise be a filter that filters nothing.
 
-    Who may not come in is told that first, by the endpoint.
+    The dashboard's pages keep their own there. Who may not come in is told that first, by the endpoint.
     """
     route = request.scope["route"]
+    if is_page(request.url.path):
+        return
     if not request.query_params or not isinstance(route, APIRoute) or isinstance(request.scope["caller"], Exception):
         return
     fields = get_flat_params(route.dependant)
@@ -156,25 +164,41 @@ def refuse_unknown_parameters(request: Request) -> None:
 async def _json_body(request: Request, settings: SettingsOf) -> bytes:
     """The body as it comes, refused once it is over the limit, whatever Content-Length says."""
     _demand_json(request)
-    return await _bounded(request, settings.max_body_bytes)
+    return await bounded(request, settings.max_body_bytes)
+
+
+async def _spec_body(request: Request, settings: SettingsOf) -> bytes:
+    """A spec as JSON, whether it comes so or as YAML, whose text is kept to tell lines by."""
+    if _media_type(request) != YAML:
+        _demand_json(request, " or YAML with application/yaml")
+        return await bounded(request, settings.max_body_bytes)
+    body = await bounded(request, min(settings.max_body_bytes, LARGEST_YAML_BYTES))
+    found = await run_in_threadpool(document.load, body)
+    request.state.document = found
+    return found.json
 
 
 async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
     """The same, and nothing where nothing comes."""
-    body = await _bounded(request, settings.max_body_bytes)
+    body = await bounded(request, settings.max_body_bytes)
     if body:
         _demand_json(request)
     return body
 
 
-def _demand_json(request: Request) -> None:
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+def _media_type(request: Request) -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _demand_json(request: Request, instead: str = "") -> None:
+    kind = _media_type(request)
     if kind != "application/json":
-        detail = f"Send JSON with Content-Type: application/json, not {kind or 'nothing'}."
+        detail = f"Send JSON with Content-Type: application/json{instead}, not {kind or 'nothing'}."
         raise Problem(415, "unsupported-media-type", detail)
 
 
-async def _bounded(request: Request, limit: int) -> bytes:
+async def bounded(request: Request, limit: int) -> bytes:
+    """The body, refused with 413 once it is over `limit` bytes."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -184,6 +208,7 @@ async def _bounded(request: Request, limit: int) -> bytes:
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]
+SpecBody = Annotated[bytes, Depends(_spec_body)]
 OptionalJsonBody = Annotated[bytes, Depends(_optional_json_body)]
 
 

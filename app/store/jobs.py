@@ -30,6 +30,7 @@ class JobFilter:
     labels: tuple[tuple[str, str], ...] = ()
     dataset: str | None = None
     owner: str | None = None
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,8 @@ def _filtered(filters: JobFilter) -> Select[Job]:
     query = select(Job)
     if filters.status:
         query = query.where(Job.status.in_(filters.status))
+    if filters.ids:
+        query = query.where(Job.id.in_(filters.ids))
     if filters.owner:
         query = query.where(Job.owner == filters.owner)
     if filters.name:

@@ -1,0 +1,397 @@
+// The list of jobs. Only the lines in view are in the page; the rest are numbers in memory, fetched a page at a time.
+
+import { $, actions, ask, call, doing, el, live, notice, percent, STATUSES, sure, svg, time } from "./api.js";
+
+const PAGE = 100;
+const POLL_MS = 2000;
+const SPARE_ROWS = 8;
+const AT_ONCE = 6;
+
+const grid = $("grid");
+const holder = $("rows");
+const filters = $("filters");
+
+let jobs = [];
+let next = null;
+let generation = 0;
+let isLoading = false;
+let isKnown = false;
+let focused = null;
+const selected = new Set();
+const shown = new Map();
+
+// ---------------------------------------------------------------- what is asked for, as the address has it
+
+function asked() {
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(filters)) {
+    const text = value.trim();
+    if (!text || (name === "sort" && text === "-created_at")) continue;
+    for (const part of name === "label" ? text.split(/\s+/) : [text]) query.append(name, part);
+  }
+  return query;
+}
+
+function restore() {
+  const query = new URLSearchParams(location.search);
+  for (const box of filters.elements.status) box.checked = query.getAll("status").includes(box.value);
+  filters.elements.name.value = query.get("name") ?? "";
+  filters.elements.label.value = query.getAll("label").join(" ");
+  filters.elements.dataset.value = query.get("dataset") ?? "";
+  filters.elements.sort.value = query.get("sort") ?? "-created_at";
+}
+
+function address(more = {}) {
+  const query = asked();
+  query.set("view", "summary");
+  query.set("limit", PAGE);
+  for (const [name, value] of Object.entries(more)) {
+    for (const one of [value].flat()) query.append(name, one);
+  }
+  return `/v1/jobs?${query}`;
+}
+
+// ---------------------------------------------------------------- loading, and keeping up
+
+async function restart() {
+  const own = ++generation;
+  const query = asked();
+  history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
+  try {
+    const page = await call(address());
+    if (own !== generation) return;
+    jobs = page.items;
+    next = page.next_cursor;
+    isKnown = true;
+    live(true);
+    scrollTo({ top: 0 });
+    render();
+  } catch (error) {
+    if (own === generation) complain(error);
+  }
+}
+
+async function more() {
+  if (isLoading || !next) return;
+  isLoading = true;
+  const own = generation;
+  try {
+    const page = await call(address({ cursor: next }));
+    if (own !== generation) return;
+    const known = new Set(jobs.map((job) => job.id));
+    jobs.push(...page.items.filter((job) => !known.has(job.id)));
+    next = page.next_cursor;
+    render();
+  } catch (error) {
+    complain(error);
+  } finally {
+    isLoading = false;
+  }
+}
+
+/** The first page as it is now, and the lines in view beyond it. */
+async function refresh() {
+  if (document.hidden || !isKnown) return;
+  const own = generation;
+  try {
+    const head = await call(address());
+    if (own !== generation) return;
+    merge(head);
+    const inHead = new Set(head.items.map((job) => job.id));
+    const [first, end] = window_();
+    const beyond = jobs.slice(first, end).filter((job) => !inHead.has(job.id)).map((job) => job.id);
+    if (beyond.length) {
+      const page = await call(address({ id: beyond }));
+      if (own !== generation) return;
+      const fresh = new Map(page.items.map((job) => [job.id, job]));
+      const wanted = new Set(beyond);
+      jobs = jobs.filter((job) => !wanted.has(job.id) || fresh.has(job.id)).map((job) => fresh.get(job.id) ?? job);
+    }
+    if (!next && filters.elements.sort.value === "created_at" && head.next_cursor && jobs.length) await more();
+    live(true);
+    render();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** Put the first page in place of all lines up to its last one that was known. */
+function merge(head) {
+  if (!head.next_cursor) {
+    jobs = head.items;
+    next = null;
+    return;
+  }
+  const place = new Map(jobs.map((job, index) => [job.id, index]));
+  const last = head.items.findLast((job) => place.has(job.id));
+  if (!last) {
+    jobs = head.items;
+    next = head.next_cursor;
+    return;
+  }
+  const inHead = new Set(head.items.map((job) => job.id));
+  jobs = [...head.items, ...jobs.slice(place.get(last.id) + 1).filter((job) => !inHead.has(job.id))];
+  if (jobs.length === head.items.length) next = head.next_cursor;
+}
+
+function complain(error) {
+  if (error.name === "AbortError") return;
+  live(false, error.message);
+  if (!isKnown || error.status === 422) {
+    $("empty").hidden = false;
+    $("empty").replaceChildren(el("h2", {}, "The list cannot be shown"), el("p", {}, error.message), ...places(error));
+  }
+}
+
+const places = (error) => (error.errors ?? []).map((place) => el("p", {}, `${place.parameter}: ${place.detail}`));
+
+// ---------------------------------------------------------------- drawing
+
+const rowHeight = () => parseFloat(getComputedStyle(holder).getPropertyValue("--row"));
+
+function window_() {
+  const height = rowHeight();
+  const top = -holder.getBoundingClientRect().top;
+  const first = Math.max(0, Math.floor(top / height) - SPARE_ROWS);
+  const end = Math.min(jobs.length, Math.ceil((top + innerHeight) / height) + SPARE_ROWS);
+  return [Math.min(first, jobs.length), Math.max(end, 0)];
+}
+
+function render() {
+  const height = rowHeight();
+  const [first, end] = window_();
+  holder.style.height = `${jobs.length * height}px`;
+  grid.setAttribute("aria-rowcount", next ? -1 : jobs.length + 1);
+  const index = new Map(jobs.slice(first, end).map((job, place) => [job.id, first + place]));
+  const kept = focused === null ? -1 : jobs.findIndex((job) => job.id === focused);
+  if (kept >= 0) index.set(focused, kept);
+  for (const [id, line] of shown) {
+    if (!index.has(id)) {
+      line.node.remove();
+      shown.delete(id);
+    }
+  }
+  const stop = kept >= 0 ? focused : jobs[first]?.id;
+  for (const [id, place] of index) {
+    const node = lineOf(jobs[place]);
+    node.style.transform = `translateY(${place * height}px)`;
+    node.setAttribute("aria-rowindex", place + 2);
+    node.tabIndex = id === stop ? 0 : -1;
+  }
+  order(index);
+  summarize();
+  if (next && end > jobs.length - PAGE / 2) more();
+}
+
+/** Lines stand in the page in the order in which they are seen, for those who hear them. */
+function order(index) {
+  const ids = [...index].sort((a, b) => a[1] - b[1]).map(([id]) => id);
+  let before = null;
+  for (const id of ids) {
+    const { node } = shown.get(id);
+    const wanted = before ? before.nextSibling : holder.firstChild;
+    if (node !== wanted) {
+      const had = node.contains(document.activeElement);
+      holder.insertBefore(node, wanted);
+      if (had) node.focus({ preventScroll: true });
+    }
+    before = node;
+  }
+}
+
+function lineOf(job) {
+  const known = shown.get(job.id);
+  const isSelected = selected.has(job.id);
+  if (known && known.version === job.version && known.position === job.queue_position && known.isSelected === isSelected) {
+    return known.node;
+  }
+  const node = known?.node ?? el("div.row", { role: "row" });
+  const had = document.activeElement;
+  node.dataset.id = job.id;
+  node.setAttribute("aria-selected", isSelected);
+  node.replaceChildren(...cells(job, isSelected));
+  if (had !== document.activeElement && had?.closest?.(".row") === node) node.focus({ preventScroll: true });
+  shown.set(job.id, { node, version: job.version, position: job.queue_position, isSelected });
+  if (!known) holder.append(node);
+  return node;
+}
+
+function cells(job, isSelected) {
+  const cell = (kind, ...children) => el(`span.${kind}`, { role: "gridcell" }, ...children);
+  const labels = Object.entries(job.labels).map(([key, value]) =>
+    el("button.tag", { type: "button", tabindex: -1, "data-label": `${key}:${value}`, title: `Only ${key}: ${value}` }, `${key}: ${value}`),
+  );
+  return [
+    cell("pick", el("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${job.name}`, ".checked": isSelected })),
+    cell("name", el("a", { href: `/jobs/${job.id}`, tabindex: -1, title: job.name }, job.name), ...labels),
+    cell("status", el(`span.badge.${job.status}`, {}, doing(job))),
+    cell("progress", ...progress(job)),
+    cell("accuracy", sparkline(job.validation_accuracies), el("b", {}, percent(job.validation_accuracy))),
+    cell("dataset", job.dataset),
+    cell("owner", job.owner),
+    cell("age", time(job.created_at)),
+  ];
+}
+
+function progress(job) {
+  const { fraction, epoch, epochs } = job.progress;
+  const bar = el("span.meter", { "aria-hidden": true }, el("i"));
+  bar.firstChild.style.width = `${100 * fraction}%`;
+  if (job.status === "queued") return [bar, el("small", {}, job.queue_position === 1 ? "next" : `${job.queue_position ?? "?"} in line`)];
+  if (job.status === "failed" && job.error) return [bar, el("small.why", { title: job.error.message }, job.error.code.replaceAll("_", " "))];
+  return [bar, el("small", {}, `${epoch}/${epochs}`)];
+}
+
+function sparkline(values) {
+  const picture = svg("svg", { viewBox: "0 0 100 24", class: "spark", "aria-hidden": "true", preserveAspectRatio: "none" });
+  if (values.length < 2) return picture;
+  const low = Math.min(...values);
+  const spread = Math.max(0.02, Math.max(...values) - low);
+  const points = values.map((value, index) => `${(100 * index) / (values.length - 1)},${22 - (20 * (value - low)) / spread}`);
+  picture.append(svg("polyline", { points: points.join(" ") }));
+  return picture;
+}
+
+function summarize() {
+  $("count").textContent = jobs.length ? `${jobs.length}${next ? " loaded, more below" : jobs.length === 1 ? " job" : " jobs"}` : "";
+  const empty = $("empty");
+  empty.hidden = !isKnown || jobs.length > 0;
+  if (!empty.hidden) {
+    empty.replaceChildren(
+      ...(asked().size
+        ? [el("h2", {}, "No job is like that"), el("p", {}, "Clear the filters to see every job.")]
+        : [
+            el("h2", {}, "No jobs yet"),
+            el("p", {}, "A job is a spec, a few lines of YAML without code. It is checked as you write it."),
+            el("p", {}, el("a.button.primary", { href: "/new" }, "Write the first one")),
+          ]),
+    );
+  }
+  const all = selected.size > 0 && jobs.every((job) => selected.has(job.id));
+  $("all").checked = all;
+  $("all").indeterminate = selected.size > 0 && !all;
+  $("selection").hidden = selected.size === 0;
+  $("selected").textContent = `${selected.size} selected`;
+}
+
+// ---------------------------------------------------------------- what people do
+
+function choose(id, is = !selected.has(id)) {
+  if (is) selected.add(id);
+  else selected.delete(id);
+  render();
+}
+
+async function bulk(action) {
+  const able = jobs.filter((job) => selected.has(job.id) && actions(job).includes(action));
+  if (!able.length) return notice(`None of the selected jobs can be ${past(action)}.`);
+  const count = `${able.length} job${able.length > 1 ? "s" : ""}`;
+  if (["cancel", "delete"].includes(action) && !(await sure(`${title(action)} ${count}?`, title(action)))) return;
+  const refused = [];
+  const line = [...able];
+  const work = async () => {
+    for (let job; (job = line.pop()); ) {
+      try {
+        await ask(job.id, action);
+      } catch (error) {
+        refused.push(error.message);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  selected.clear();
+  if (refused.length) notice(`${refused.length} of ${count} could not be ${past(action)}: ${refused[0]}`, "error");
+  else notice(`${count} ${past(action)}.`);
+  refresh();
+}
+
+const title = (word) => word[0].toUpperCase() + word.slice(1);
+const past = (word) => ({ pause: "paused", resume: "resumed", retry: "retried", cancel: "cancelled", delete: "deleted" })[word];
+
+function move(step) {
+  const at = jobs.findIndex((job) => job.id === focused);
+  const to = Math.max(0, Math.min(jobs.length - 1, at + step));
+  if (!jobs[to]) return;
+  focused = jobs[to].id;
+  const height = rowHeight();
+  const top = holder.getBoundingClientRect().top + to * height;
+  const head = document.querySelector(".row.head").getBoundingClientRect().bottom;
+  if (top < head) scrollBy({ top: top - head });
+  else if (top + height > innerHeight) scrollBy({ top: top + height - innerHeight + 8 });
+  render();
+  shown.get(focused)?.node.focus({ preventScroll: true });
+}
+
+grid.addEventListener("keydown", (event) => {
+  if (event.target.matches("input, a, button") && ![" ", "Enter", "/"].every((key) => key !== event.key)) return;
+  const page = Math.floor(innerHeight / rowHeight()) - 3;
+  const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+  if (event.key in steps) move(steps[event.key]);
+  else if (event.key === "Enter" && focused) location.assign(`/jobs/${focused}`);
+  else if (event.key === " " && focused) choose(focused);
+  else if (event.key === "/") filters.elements.name.focus();
+  else return;
+  event.preventDefault();
+});
+
+holder.addEventListener("focusin", (event) => {
+  focused = event.target.closest(".row")?.dataset.id ?? null;
+});
+
+let lastPicked = null;
+holder.addEventListener("click", (event) => {
+  const id = event.target.closest(".row")?.dataset.id;
+  if (!id) return;
+  if (event.target.matches("input")) {
+    const is = event.target.checked;
+    const [from, to] = [lastPicked, id].map((one) => jobs.findIndex((job) => job.id === one)).sort((a, b) => a - b);
+    if (event.shiftKey && from >= 0) for (const job of jobs.slice(from, to + 1)) choose(job.id, is);
+    else choose(id, is);
+    lastPicked = id;
+  } else if (event.target.dataset.label) {
+    filters.elements.label.value = event.target.dataset.label;
+    restart();
+  } else if (!event.target.closest("a") && !getSelection().toString()) {
+    location.assign(`/jobs/${id}`);
+  }
+});
+
+$("all").addEventListener("change", (event) => {
+  for (const job of jobs) event.target.checked ? selected.add(job.id) : selected.delete(job.id);
+  render();
+});
+$("unselect").addEventListener("click", () => (selected.clear(), render()));
+$("selection").addEventListener("click", (event) => event.target.dataset.bulk && bulk(event.target.dataset.bulk));
+
+let typing = 0;
+filters.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(restart, 200);
+});
+filters.addEventListener("submit", (event) => (event.preventDefault(), restart()));
+filters.addEventListener("reset", () => setTimeout(restart));
+
+let isDue = false;
+function soon() {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    render();
+  });
+}
+addEventListener("scroll", soon, { passive: true });
+addEventListener("resize", soon);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+addEventListener("pageshow", (event) => event.persisted && refresh());
+
+restore();
+restart();
+(async function keepUp() {
+  await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  await refresh();
+  keepUp();
+})();
+call("/v1/datasets")
+  .then((found) => $("datasets").append(...found.items.map((item) => el("option", { value: item.name }))))
+  .catch(() => {});
