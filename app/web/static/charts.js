@@ -3,7 +3,7 @@
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { el, short, svg } from "./api.js";
 
-const AXIS_PIXELS = 56;
+const AXIS_PIXELS = 60;
 const FONT = "12px system-ui, sans-serif";
 
 const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
@@ -101,7 +101,7 @@ export class Clock {
           ...axis,
           size: AXIS_PIXELS,
           space: 34,
-          values: (_, values) => values.map((value) => (value === null ? "" : panel.format(value))),
+          values: (_, values) => values.map((value) => (value === null ? "" : panel.format(value, digits(values)))),
         },
       ],
       series: [
@@ -130,7 +130,7 @@ export class Clock {
     ctx.save();
     for (const { at, kind } of this.marks()) {
       const left = Math.round(plot.valToPos(at, "x", true)) + 0.5;
-      if (left < bbox.left || left > bbox.left + bbox.width) continue;
+      if (left < bbox.left || left > bbox.left + bbox.width + 1) continue;
       ctx.strokeStyle = ctx.fillStyle = css(`--mark-${kind}`);
       ctx.lineWidth = devicePixelRatio;
       ctx.setLineDash(kind === "snapshot" ? [4 * devicePixelRatio, 4 * devicePixelRatio] : []);
@@ -258,7 +258,7 @@ export class Clock {
       }
       for (const { at, kind } of this.marks()) {
         const x = plot.valToPos(at, "x");
-        if (x >= 0 && x <= size.width) {
+        if (x >= 0 && x <= size.width + 1) {
           group.append(svg("line", { x1: x, x2: x, y1: 0, y2: size.height, stroke: css(`--mark-${kind}`), "stroke-dasharray": "4 4" }));
         }
       }
@@ -283,6 +283,14 @@ export class Clock {
     root.append(svg("rect", { width: "100%", height: "100%", fill: css("--card") }), heading, ...parts);
     return new Blob([new XMLSerializer().serializeToString(root)], { type: "image/svg+xml" });
   }
+}
+
+/** As many significant digits as neighbouring ticks need to be told apart. */
+function digits(ticks) {
+  const known = ticks.filter((tick) => tick !== null);
+  const apart = Math.abs(known[1] - known[0]);
+  const largest = Math.max(...known.map(Math.abs));
+  return apart > 0 && largest > 0 ? Math.min(8, Math.max(3, 2 + Math.ceil(Math.log10(largest / apart)))) : 3;
 }
 
 function padded(low, high) {

@@ -94,11 +94,10 @@ let clock = null;
 
 function buildClock() {
   $("charts").replaceChildren();
-  const axis = (value) => figure(value, 3);
   clock = new Clock($("charts"), {
     panels: [
       {
-        title: "Loss", unit: "nats", height: 230, log: settings.log, format: axis,
+        title: "Loss", unit: "nats", height: 230, log: settings.log, format: figure,
         series: [
           { label: null, color: "--c1", alpha: 0.28, width: 1 },
           { label: "training", color: "--c1", width: 2 },
@@ -106,14 +105,14 @@ function buildClock() {
         ],
       },
       {
-        title: "Accuracy", height: 190, format: (value) => `${figure(100 * value, 4)}%`,
+        title: "Accuracy", height: 190, format: (value, digits) => `${figure(100 * value, digits)}%`,
         range: (_, low, high) => (low === null ? [0, 1] : [Math.max(0, low - 0.08 * (high - low) - 0.005), Math.min(1.002, high + 0.05 * (high - low) + 0.005)]),
         series: [
           { label: "training", color: "--c1", width: 2, dash: [6, 4], points: true },
           { label: "validation", color: "--c2", width: 2, points: true },
         ],
       },
-      { title: "Learning rate", height: 110, format: axis, series: [{ label: null, color: "--c3", width: 2, fill: true }] },
+      { title: "Learning rate", height: 110, format: figure, series: [{ label: null, color: "--c3", width: 2, fill: true }] },
     ],
     marks,
     hovered: readOut,
@@ -366,8 +365,8 @@ const refreshLog = atMostEvery(1500, async () => {
   try {
     const found = await call(`${here}/logs?${offset === null ? `tail=${LOG_LINES}` : `offset=${offset}`}`);
     offset = found.next_offset;
-    if (!found.items.length && $("log").textContent) return;
-    const pane = $("log");
+    if (!found.items.length && $("output").textContent) return;
+    const pane = $("output");
     const isAtEnd = pane.scrollTop + pane.clientHeight > pane.scrollHeight - 20;
     const text = (pane.dataset.empty ? "" : pane.textContent) + found.items.map((item) => item.text).join("");
     pane.textContent = text.slice(-LOG_CHARACTERS) || "Nothing has been written.";

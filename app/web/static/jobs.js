@@ -20,8 +20,6 @@ let focused = null;
 const selected = new Set();
 const shown = new Map();
 
-// ---------------------------------------------------------------- what is asked for, as the address has it
-
 function asked() {
   const query = new URLSearchParams();
   for (const [name, value] of new FormData(filters)) {
@@ -50,8 +48,6 @@ function address(more = {}) {
   }
   return `/v1/jobs?${query}`;
 }
-
-// ---------------------------------------------------------------- loading, and keeping up
 
 async function restart() {
   const own = ++generation;
@@ -144,8 +140,6 @@ function complain(error) {
 }
 
 const places = (error) => (error.errors ?? []).map((place) => el("p", {}, `${place.parameter}: ${place.detail}`));
-
-// ---------------------------------------------------------------- drawing
 
 const rowHeight = () => parseFloat(getComputedStyle(holder).getPropertyValue("--row"));
 
@@ -273,8 +267,6 @@ function summarize() {
   $("selection").hidden = selected.size === 0;
   $("selected").textContent = `${selected.size} selected`;
 }
-
-// ---------------------------------------------------------------- what people do
 
 function choose(id, is = !selected.has(id)) {
   if (is) selected.add(id);

@@ -80,7 +80,7 @@ function drawPlan() {
     clock = new Clock($("rate"), {
       name: "rate",
       x: (value) => short(value),
-      panels: [{ title: "Learning rate", unit: "over epochs", height: 170, format: (value) => figure(value, 3), series: [{ label: null, color: "--c3", width: 2, fill: true }] }],
+      panels: [{ title: "Learning rate", unit: "over epochs", height: 170, format: figure, series: [{ label: null, color: "--c3", width: 2, fill: true }] }],
       marks: () => plan.snapshot_epochs.map((at) => ({ at, kind: "snapshot" })),
     });
   }
