@@ -94,8 +94,11 @@ def test_text_from_elsewhere_stays_text(service: Service, open_tab: Open) -> Non
         tab = open_tab(service.url + path)
         tab.page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
         if path != "/workers":
-            tab.page.wait_for_function("text => document.body.innerText.includes(text) ||"
-                                       " document.getElementById('spec').value.includes('onerror')", arg=HOSTILE[:20])
+            tab.page.wait_for_function(
+                "text => document.body.innerText.includes(text) ||"
+                " document.getElementById('spec').value.includes('onerror')",
+                arg=HOSTILE[:20],
+            )
         assert tab.page.locator("main img, main script").count() == 0
         assert (HOSTILE in tab.page.title()) == path.startswith("/jobs/")
 

@@ -284,7 +284,9 @@ def test_a_session_ends_with_its_key_and_with_signing_out(door: tuple[httpx.Clie
     assert COOKIE not in http.cookies
     assert http.get("/v1/jobs", headers=kept).status_code == 401
     with read(engine) as session:
-        assert session.scalar(select(func.count()).select_from(WebSession).where(WebSession.key_id != key_id)) is not None
+        assert (
+            session.scalar(select(func.count()).select_from(WebSession).where(WebSession.key_id != key_id)) is not None
+        )
 
 
 def test_a_wrong_key_and_a_form_of_another_site_sign_nobody_in(door: tuple[httpx.Client, Engine]) -> None:

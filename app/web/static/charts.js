@@ -58,7 +58,7 @@ export class Clock {
     const sync = uPlot.sync(`clock-${this.name}`);
     this.host.replaceChildren();
     this.plots = this.panels.map((panel, index) => {
-      const box = el("figure.panel", { role: "group", "aria-label": `${panel.title}; the numbers are in the table below` });
+      const box = el("figure.panel", { "aria-label": `${panel.title}; the numbers are in the table below` });
       const keys = panel.series.filter((one) => one.label).map((one) => {
         const sign = svg("svg", { viewBox: "0 0 22 10", width: 22, height: 10, "aria-hidden": "true" });
         const line = svg("line", { x1: 1, x2: 21, y1: 5, y2: 5, "stroke-width": 2.5, stroke: css(one.color) });

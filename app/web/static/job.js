@@ -286,7 +286,7 @@ function drawEnsemble(found) {
     [found.averaged ? `${found.kind}, ${found.averaged} averaged` : `ensemble of ${found.members.length}`, found.scores, "", "ours"],
   ].filter(Boolean);
   const worst = Math.max(...lines.map(([, scores]) => scores.error), 1e-9);
-  const heads = [["Model", ""], ["Weight", "number"], ["Accuracy", "number"], ["Error", "number"], ["", "bar"], ["Loss", "number"]];
+  const heads = [["Model", ""], ["Weight", "number"], ["Accuracy", "number"], ["Error", "number"], [el("span.unseen", {}, "Error as a bar"), "bar"], ["Loss", "number"]];
   const rows = lines.map(([name, scores, weight, kind]) => {
     const bar = el(`span.error-bar${kind ? `.${kind}` : ""}`);
     bar.style.width = `${(100 * scores.error) / worst}%`;
