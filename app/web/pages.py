@@ -79,4 +79,4 @@ def static(request: Request, version: str, path: str) -> Response:
 
 
 def _examples() -> dict[str, str]:
-    return {path.stem: path.read_text() for path in sorted(EXAMPLES.glob("*.yaml"))}
+    return {path.stem: path.read_text() for path in sorted(EXAMPLES.glob("*.yaml"), key=lambda path: path.stem)}

@@ -253,8 +253,6 @@ export function nonce() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"];
-
 /** What may be asked of a job in each status; the server decides. */
 export function actions(job) {
   if (job.wanted === "cancel" && job.status === "running") return [];

@@ -200,12 +200,21 @@ const columnsOf = (metrics, name) => {
   return found ? [found.steps, found.values] : [[], []];
 };
 
+// What was asked before the job went back to an earlier step is of no use after.
+let era = 0;
+
+function forgetCurves() {
+  era += 1;
+  overview = { loss: [[], []], learning_rate: [[], []] };
+}
+
 const refreshMetrics = atMostEvery(1000, async () => {
   const from = (overview.loss[0].at(-1) ?? 0) + 1;
   const isPart = from > 1 && from <= job.progress.step && overview.loss[0].length < 2 * POINTS;
-  if (from > 1 && job.progress.step < from - 1) overview = { loss: [[], []], learning_rate: [[], []] };
+  const own = era;
   try {
     const metrics = await call(`${here}/metrics?max_points=${POINTS}${isPart ? `&from_step=${from}` : ""}`);
+    if (own !== era) return;
     epochs = metrics.epochs;
     for (const name of ["loss", "learning_rate"]) {
       const fresh = columnsOf(metrics, name);
@@ -409,7 +418,7 @@ function hear({ kind, data }) {
 }
 
 function refreshAll() {
-  overview = { loss: [[], []], learning_rate: [[], []] };
+  forgetCurves();
   if (!job) return;
   for (const refresh of [refreshMetrics, refreshSnapshots, refreshEnsemble, refreshLayers, refreshLog]) refresh();
 }

@@ -1,8 +1,8 @@
-// The list of jobs. Only the lines in view are in the page; the rest are numbers in memory, fetched a page at a time.
+// The list of jobs. Only the lines in view are in the page; the rest wait in memory.
 
-import { $, actions, ask, call, doing, el, live, notice, percent, STATUSES, sure, svg, time } from "./api.js";
+import { JobList } from "./joblist.js";
+import { $, actions, ask, call, doing, el, live, notice, percent, sure, svg, time } from "./api.js";
 
-const PAGE = 100;
 const POLL_MS = 2000;
 const SPARE_ROWS = 8;
 const AT_ONCE = 6;
@@ -11,11 +11,7 @@ const grid = $("grid");
 const holder = $("rows");
 const filters = $("filters");
 
-let jobs = [];
-let next = null;
-let generation = 0;
-let isLoading = false;
-let isKnown = false;
+const list = new JobList();
 let focused = null;
 const selected = new Set();
 const shown = new Map();
@@ -39,101 +35,37 @@ function restore() {
   filters.elements.sort.value = query.get("sort") ?? "-created_at";
 }
 
-function address(more = {}) {
-  const query = asked();
-  query.set("view", "summary");
-  query.set("limit", PAGE);
-  for (const [name, value] of Object.entries(more)) {
-    for (const one of [value].flat()) query.append(name, one);
-  }
-  return `/v1/jobs?${query}`;
-}
-
 async function restart() {
-  const own = ++generation;
   const query = asked();
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
-  try {
-    const page = await call(address());
-    if (own !== generation) return;
-    jobs = page.items;
-    next = page.next_cursor;
-    isKnown = true;
-    live(true);
+  await attempt(async () => {
+    if (!(await list.restart(query))) return;
     scrollTo({ top: 0 });
     render();
-  } catch (error) {
-    if (own === generation) complain(error);
-  }
+  });
 }
 
 async function more() {
-  if (isLoading || !next) return;
-  isLoading = true;
-  const own = generation;
-  try {
-    const page = await call(address({ cursor: next }));
-    if (own !== generation) return;
-    const known = new Set(jobs.map((job) => job.id));
-    jobs.push(...page.items.filter((job) => !known.has(job.id)));
-    next = page.next_cursor;
-    render();
-  } catch (error) {
-    complain(error);
-  } finally {
-    isLoading = false;
-  }
+  await attempt(async () => (await list.more()) && render());
 }
 
-/** The first page as it is now, and the lines in view beyond it. */
 async function refresh() {
-  if (document.hidden || !isKnown) return;
-  const own = generation;
+  if (document.hidden || !list.isKnown) return;
+  await attempt(async () => (await list.refresh(...inView())) && render());
+}
+
+async function attempt(work) {
   try {
-    const head = await call(address());
-    if (own !== generation) return;
-    merge(head);
-    const inHead = new Set(head.items.map((job) => job.id));
-    const [first, end] = window_();
-    const beyond = jobs.slice(first, end).filter((job) => !inHead.has(job.id)).map((job) => job.id);
-    if (beyond.length) {
-      const page = await call(address({ id: beyond }));
-      if (own !== generation) return;
-      const fresh = new Map(page.items.map((job) => [job.id, job]));
-      const wanted = new Set(beyond);
-      jobs = jobs.filter((job) => !wanted.has(job.id) || fresh.has(job.id)).map((job) => fresh.get(job.id) ?? job);
-    }
-    if (!next && filters.elements.sort.value === "created_at" && head.next_cursor && jobs.length) await more();
+    await work();
     live(true);
-    render();
   } catch (error) {
     complain(error);
   }
-}
-
-/** Put the first page in place of all lines up to its last one that was known. */
-function merge(head) {
-  if (!head.next_cursor) {
-    jobs = head.items;
-    next = null;
-    return;
-  }
-  const place = new Map(jobs.map((job, index) => [job.id, index]));
-  const last = head.items.findLast((job) => place.has(job.id));
-  if (!last) {
-    jobs = head.items;
-    next = head.next_cursor;
-    return;
-  }
-  const inHead = new Set(head.items.map((job) => job.id));
-  jobs = [...head.items, ...jobs.slice(place.get(last.id) + 1).filter((job) => !inHead.has(job.id))];
-  if (jobs.length === head.items.length) next = head.next_cursor;
 }
 
 function complain(error) {
-  if (error.name === "AbortError") return;
   live(false, error.message);
-  if (!isKnown || error.status === 422) {
+  if (!list.isKnown || error.status === 422) {
     $("empty").hidden = false;
     $("empty").replaceChildren(el("h2", {}, "The list cannot be shown"), el("p", {}, error.message), ...places(error));
   }
@@ -143,21 +75,21 @@ const places = (error) => (error.errors ?? []).map((place) => el("p", {}, `${pla
 
 const rowHeight = () => parseFloat(getComputedStyle(holder).getPropertyValue("--row"));
 
-function window_() {
+function inView() {
   const height = rowHeight();
   const top = -holder.getBoundingClientRect().top;
   const first = Math.max(0, Math.floor(top / height) - SPARE_ROWS);
-  const end = Math.min(jobs.length, Math.ceil((top + innerHeight) / height) + SPARE_ROWS);
-  return [Math.min(first, jobs.length), Math.max(end, 0)];
+  const end = Math.min(list.jobs.length, Math.ceil((top + innerHeight) / height) + SPARE_ROWS);
+  return [Math.min(first, list.jobs.length), Math.max(end, 0)];
 }
 
 function render() {
   const height = rowHeight();
-  const [first, end] = window_();
-  holder.style.height = `${jobs.length * height}px`;
-  grid.setAttribute("aria-rowcount", next ? -1 : jobs.length + 1);
-  const index = new Map(jobs.slice(first, end).map((job, place) => [job.id, first + place]));
-  const kept = focused === null ? -1 : jobs.findIndex((job) => job.id === focused);
+  const [first, end] = inView();
+  holder.style.height = `${list.jobs.length * height}px`;
+  grid.setAttribute("aria-rowcount", list.isPart ? -1 : list.jobs.length + 1);
+  const index = new Map(list.jobs.slice(first, end).map((job, place) => [job.id, first + place]));
+  const kept = focused === null ? -1 : list.jobs.findIndex((job) => job.id === focused);
   if (kept >= 0) index.set(focused, kept);
   for (const [id, line] of shown) {
     if (!index.has(id)) {
@@ -165,16 +97,16 @@ function render() {
       shown.delete(id);
     }
   }
-  const stop = kept >= 0 ? focused : jobs[first]?.id;
+  const stop = kept >= 0 ? focused : list.jobs[first]?.id;
   for (const [id, place] of index) {
-    const node = lineOf(jobs[place]);
+    const node = lineOf(list.jobs[place]);
     node.style.transform = `translateY(${place * height}px)`;
     node.setAttribute("aria-rowindex", place + 2);
     node.tabIndex = id === stop ? 0 : -1;
   }
   order(index);
   summarize();
-  if (next && end > jobs.length - PAGE / 2) more();
+  if (list.isPart && end > list.jobs.length - SPARE_ROWS * 5) more();
 }
 
 /** Lines stand in the page in the order in which they are seen, for those who hear them. */
@@ -247,9 +179,9 @@ function sparkline(values) {
 }
 
 function summarize() {
-  $("count").textContent = jobs.length ? `${jobs.length}${next ? " loaded, more below" : jobs.length === 1 ? " job" : " jobs"}` : "";
+  $("count").textContent = list.jobs.length ? `${list.jobs.length}${list.isPart ? " loaded, more below" : list.jobs.length === 1 ? " job" : " jobs"}` : "";
   const empty = $("empty");
-  empty.hidden = !isKnown || jobs.length > 0;
+  empty.hidden = !list.isKnown || list.jobs.length > 0;
   if (!empty.hidden) {
     empty.replaceChildren(
       ...(asked().size
@@ -261,7 +193,7 @@ function summarize() {
           ]),
     );
   }
-  const all = selected.size > 0 && jobs.every((job) => selected.has(job.id));
+  const all = selected.size > 0 && list.jobs.every((job) => selected.has(job.id));
   $("all").checked = all;
   $("all").indeterminate = selected.size > 0 && !all;
   $("selection").hidden = selected.size === 0;
@@ -275,7 +207,7 @@ function choose(id, is = !selected.has(id)) {
 }
 
 async function bulk(action) {
-  const able = jobs.filter((job) => selected.has(job.id) && actions(job).includes(action));
+  const able = list.jobs.filter((job) => selected.has(job.id) && actions(job).includes(action));
   if (!able.length) return notice(`None of the selected jobs can be ${past(action)}.`);
   const count = `${able.length} job${able.length > 1 ? "s" : ""}`;
   if (["cancel", "delete"].includes(action) && !(await sure(`${title(action)} ${count}?`, title(action)))) return;
@@ -301,10 +233,10 @@ const title = (word) => word[0].toUpperCase() + word.slice(1);
 const past = (word) => ({ pause: "paused", resume: "resumed", retry: "retried", cancel: "cancelled", delete: "deleted" })[word];
 
 function move(step) {
-  const at = jobs.findIndex((job) => job.id === focused);
-  const to = Math.max(0, Math.min(jobs.length - 1, at + step));
-  if (!jobs[to]) return;
-  focused = jobs[to].id;
+  const at = list.jobs.findIndex((job) => job.id === focused);
+  const to = Math.max(0, Math.min(list.jobs.length - 1, at + step));
+  if (!list.jobs[to]) return;
+  focused = list.jobs[to].id;
   const height = rowHeight();
   const top = holder.getBoundingClientRect().top + to * height;
   const head = document.querySelector(".row.head").getBoundingClientRect().bottom;
@@ -315,7 +247,7 @@ function move(step) {
 }
 
 grid.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, a, button") && ![" ", "Enter", "/"].every((key) => key !== event.key)) return;
+  if (event.target.matches("input, a, button") && [" ", "Enter"].includes(event.key)) return;
   const page = Math.floor(innerHeight / rowHeight()) - 3;
   const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
   if (event.key in steps) move(steps[event.key]);
@@ -336,8 +268,8 @@ holder.addEventListener("click", (event) => {
   if (!id) return;
   if (event.target.matches("input")) {
     const is = event.target.checked;
-    const [from, to] = [lastPicked, id].map((one) => jobs.findIndex((job) => job.id === one)).sort((a, b) => a - b);
-    if (event.shiftKey && from >= 0) for (const job of jobs.slice(from, to + 1)) choose(job.id, is);
+    const [from, to] = [lastPicked, id].map((one) => list.jobs.findIndex((job) => job.id === one)).sort((a, b) => a - b);
+    if (event.shiftKey && from >= 0) for (const job of list.jobs.slice(from, to + 1)) choose(job.id, is);
     else choose(id, is);
     lastPicked = id;
   } else if (event.target.dataset.label) {
@@ -349,7 +281,7 @@ holder.addEventListener("click", (event) => {
 });
 
 $("all").addEventListener("change", (event) => {
-  for (const job of jobs) event.target.checked ? selected.add(job.id) : selected.delete(job.id);
+  for (const job of list.jobs) event.target.checked ? selected.add(job.id) : selected.delete(job.id);
   render();
 });
 $("unselect").addEventListener("click", () => (selected.clear(), render()));
