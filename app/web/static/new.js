@@ -37,6 +37,7 @@ async function check() {
     told(plan.warnings.length ? `Can be trained; ${plan.warnings.length} warning${plan.warnings.length > 1 ? "s" : ""}.` : "Can be trained.", "good");
     complain(plan.warnings, "warning");
     drawPlan();
+    drawDifference().catch(() => {});
     $("submit").disabled = false;
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -109,6 +110,31 @@ function drawPlan() {
     { caption: "Layers" },
   );
   $("resolved").textContent = JSON.stringify(plan.spec, null, 2);
+}
+
+// How a clone differs from its origin, default values filled in on both sides.
+const origin = $("difference") && call(`/v1/jobs/${$("difference").dataset.origin}`);
+
+async function drawDifference() {
+  if (!origin) return;
+  const [before, now] = [flat((await origin).spec), flat(plan.spec)];
+  const fields = [...new Set([...before.keys(), ...now.keys()])].filter((field) => before.get(field) !== now.get(field));
+  const none = el("p.faint", {}, "Nothing yet.");
+  if (!fields.length) return $("difference").replaceChildren(none);
+  const made = el("table");
+  const rows = fields.map((field) => [el("code", {}, field), before.get(field), now.get(field)]);
+  table(made, [["Field", ""], ["Before", ""], ["Now", ""]], rows, { caption: "What is different" });
+  $("difference").replaceChildren(made);
+}
+
+/** Every value of a document by its JSON Pointer. */
+function flat(value, pointer = "", found = new Map()) {
+  if (value !== null && typeof value === "object" && Object.keys(value).length) {
+    for (const [key, part] of Object.entries(value)) flat(part, `${pointer}/${key}`, found);
+  } else {
+    found.set(pointer, JSON.stringify(value));
+  }
+  return found;
 }
 
 // The same request twice is one job: the name of a request changes with its text.
