@@ -59,7 +59,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         light, dark = (browser.new_page(color_scheme=scheme) for scheme in ("light", "dark"))
         await_true(lambda: http.get(f"/v1/jobs/{jobs[2]}").json()["status"] == "succeeded", SECONDS)
-        take(light, up.url, "jobs", "averaged weights", 480)
+        take(light, up.url, "jobs", "averaged weights", 530)
         take(dark, f"{up.url}/jobs/{jobs[0]}", "job", "ensemble of 3", 1180)
         take(light, f"{up.url}/new", "new", "Can be trained", 900)
         browser.close()
