@@ -4,16 +4,24 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from sqlalchemy import Engine
 
 from app.embedded import free_port
-from tests.servers import Process, await_true
+from app.settings import Settings
+from app.store import engine as engines
+from app.store import keys
+from app.store.engine import write
+from app.store.scopes import Scope
+from tests.api.conftest import served
+from tests.servers import Process, Template, Valkey, await_true
 from tests.specs import document
 
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
@@ -22,6 +30,9 @@ NO_BROWSER = (
     "no browser is here: install Chromium (Debian and Ubuntu: apt-get install chromium), or have Playwright fetch one"
     " (.venv/bin/playwright install chromium), or name one in ANNEALER_TEST_BROWSER"
 )
+BROWSER = {"Accept": "text/html,application/xhtml+xml", "Accept-Encoding": "gzip"}
+
+Serve = Callable[[Literal["required", "off"]], tuple[httpx.Client, Engine]]
 
 
 class Up(Process):
@@ -42,6 +53,46 @@ class Up(Process):
         log.unlink(missing_ok=True)
         super().__init__(self._command, log)
         await_true(lambda: "is ready at" in self.log.read_text(), 60)
+
+
+def new_key(engine: Engine, owner: str = "ada") -> tuple[str, str]:
+    """A key's id and text."""
+    with write(engine) as session:
+        key, text = keys.create(session, name="a key", owner=owner, scope=Scope.SUBMIT)
+        return key.id, text
+
+
+@pytest.fixture(scope="module")
+def serve(
+    migrated: Callable[[str], Template], valkey: Valkey, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serve]:
+    """Starts a server, with keys or without, and a browser's session with it."""
+    opened = ExitStack()
+
+    def start(with_keys: Literal["required", "off"]) -> tuple[httpx.Client, Engine]:
+        url = opened.enter_context(migrated("sqlite").copy(tmp_path_factory.mktemp("pages")))
+        if with_keys == "required":
+            first = engines.create(url)
+            new_key(first)
+            first.dispose()
+        settings = Settings(database_url=url, broker_url=valkey.url, keys=with_keys)
+        address, engine = opened.enter_context(served(settings))
+        return opened.enter_context(httpx.Client(base_url=address, timeout=20, headers=BROWSER)), engine
+
+    with opened:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def open_door(serve: Serve) -> tuple[httpx.Client, Engine]:
+    """A server that asks for no keys."""
+    return serve("off")
+
+
+@pytest.fixture(scope="module")
+def closed_door(serve: Serve) -> tuple[httpx.Client, Engine]:
+    """A server that asks for keys."""
+    return serve("required")
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,19 @@
 import re
 from collections.abc import Callable
 
+import httpx
 import pytest
 import yaml
 from playwright.sync_api import expect
+from sqlalchemy import Engine, insert
 
+from app.store import ids, keys
+from app.store.engine import write
+from app.store.models import Job
 from tests.servers import await_true
+from tests.shop import Shop
 from tests.specs import document
-from tests.web.conftest import Service, Tab, Up
+from tests.web.conftest import Service, Tab, Up, new_key
 
 Open = Callable[..., Tab]
 
@@ -122,6 +128,62 @@ def test_many_jobs_are_cancelled_and_deleted_at_once_with_the_keyboard(service: 
 
     expect(rows).to_have_count(1, timeout=20_000)
     await_true(lambda: [service.http.get(f"/v1/jobs/{job}").status_code for job in jobs].count(404) == 3, 10)
+
+
+def test_people_sign_in_with_a_key_and_out_again(closed_door: tuple[httpx.Client, Engine], open_tab: Open) -> None:
+    http, engine = closed_door
+    key_id, key = new_key(engine)
+    tab = open_tab(f"{http.base_url}/new?example=swa")
+    page = tab.page
+
+    page.fill("#key", "ann_wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("#mistake")).to_contain_text("unknown, expired or revoked")
+    assert tab.violations() == []
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/new.example=swa$"))
+    expect(page.locator("#verdict")).to_contain_text("Can be trained")
+    assert page.evaluate("document.cookie") == ""
+    page.click("text=Sign out")
+    expect(page.locator("#key")).to_be_visible()
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    expect(page.locator("#empty")).to_contain_text("No jobs yet")
+    with write(engine) as session:
+        keys.revoke(session, key_id)
+
+    # The list asks again by itself, and finds that the session has ended with its key.
+    expect(page.locator("#key")).to_be_visible(timeout=10_000)
+    assert all(re.search("40[13]", complaint) for complaint in tab.complaints)
+    tab.complaints.clear()
+
+
+def test_ten_thousand_jobs_are_a_page_of_lines_at_a_time(
+    open_door: tuple[httpx.Client, Engine], open_tab: Open
+) -> None:
+    http, engine = open_door
+    one = Shop(engine).submit(name="one of many")
+    row = {column.name: getattr(one, column.key) for column in Job.__table__.columns}
+    with write(engine) as session:
+        rows = [{**row, "id": ids.new("job"), "name": f"many {number}"} for number in range(10_000)]
+        session.execute(insert(Job), rows)
+
+    page = open_tab(str(http.base_url)).page
+    expect(page.locator("#rows")).to_contain_text("many 9999")
+    page.evaluate(
+        """async () => {
+            for (let turn = 0; turn < 200 && !document.body.innerText.includes("many 9000"); turn += 1) {
+                scrollTo(0, document.body.scrollHeight);
+                await new Promise((resolve) => setTimeout(resolve, 50));
+            }
+        }"""
+    )
+
+    expect(page.locator("#rows")).to_contain_text("many 9000")
+    assert page.locator("#rows .row").count() < 60
+    page.fill("[name=name]", "many 4711")
+    expect(page.locator("#rows .row")).to_have_count(1)
 
 
 def test_filters_are_kept_in_the_address(service: Service, open_tab: Open) -> None:

@@ -1,7 +1,7 @@
 """The pages over HTTP: who comes in, what may run, what is kept, what is said when something is wrong."""
 
+import html
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -9,64 +9,18 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from app.access import COOKIE
-from app.settings import Settings
 from app.store import keys
 from app.store.engine import read, write
 from app.store.models import WebSession
-from app.store.scopes import Scope
 from app.web import pages
 from app.web.assets import FOLDER, bundle
-from tests.api.conftest import served
-from tests.servers import Template, Valkey
 from tests.shop import Shop
 from tests.specs import document
+from tests.web.conftest import new_key
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
-BROWSER = {"Accept": "text/html,application/xhtml+xml", "Accept-Encoding": "gzip"}
 HERE = {"Sec-Fetch-Site": "same-origin"}
 SPEC = {"Content-Type": "application/yaml"}
-
-Serve = Callable[[str], tuple[httpx.Client, Engine]]
-
-
-@pytest.fixture(scope="module")
-def serve(
-    migrated: Callable[[str], Template], valkey: Valkey, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serve]:
-    """Starts a server, with keys or without, and a browser's session with it."""
-    closing = []
-
-    def start(with_keys: str) -> tuple[httpx.Client, Engine]:
-        copy = migrated("sqlite").copy(tmp_path_factory.mktemp("pages"))
-        url = copy.__enter__()
-        if with_keys == "required":
-            from app.store import engine as engines
-
-            first = engines.create(url)
-            with write(first) as session:
-                keys.create(session, name="first", owner="ada", scope=Scope.ADMIN)
-            first.dispose()
-        server = served(Settings(database_url=url, broker_url=valkey.url, keys=with_keys))
-        address, engine = server.__enter__()
-        http = httpx.Client(base_url=address, timeout=20, headers=BROWSER)
-        closing.extend((http, server, copy))
-        return http, engine
-
-    yield start
-    for opened in closing:
-        opened.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="module")
-def open_door(serve: Serve) -> tuple[httpx.Client, Engine]:
-    """A server that asks for no keys."""
-    return serve("off")
-
-
-@pytest.fixture(scope="module")
-def closed_door(serve: Serve) -> tuple[httpx.Client, Engine]:
-    """A server that asks for keys."""
-    return serve("required")
 
 
 @pytest.fixture
@@ -80,13 +34,6 @@ def door(closed_door: tuple[httpx.Client, Engine]) -> tuple[httpx.Client, Engine
     """A browser at a server that asks for keys, not signed in."""
     closed_door[0].cookies.clear()
     return closed_door
-
-
-def new_key(engine: Engine, owner: str = "ada") -> tuple[str, str]:
-    """A key's id and text."""
-    with write(engine) as session:
-        key, text = keys.create(session, name="a key", owner=owner, scope=Scope.SUBMIT)
-        return key.id, text
 
 
 def sign_in(http: httpx.Client, key: str, **form: str) -> httpx.Response:
@@ -156,8 +103,6 @@ def test_a_clone_is_the_same_spec(http: httpx.Client) -> None:
     job = http.post("/v1/jobs", json=document(name="a: [b] #c"), headers=HERE).json()
 
     page = http.get(f"/new?clone={job['id']}").text
-    import html
-
     text = html.unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.S)[1])  # type: ignore[index]
     again = http.post("/v1/jobs:validate", content=text, headers={**SPEC, **HERE}).json()
 
