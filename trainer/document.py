@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Document:
 
     def line(self, at: str) -> int:
         """The line, counted from 1, on which the value at a JSON Pointer begins, or the nearest thing around it."""
-        node = yaml.compose(self.text, _Loader)
+        node = self._root
         line = 1
         for part in at.split("/")[1:]:
             found = _child(node, part.replace("~1", "/").replace("~0", "~"))
@@ -88,6 +89,11 @@ class Document:
                 break
             line, node = found
         return line
+
+    @cached_property
+    def _root(self) -> yaml.Node | None:
+        root: yaml.Node | None = yaml.compose(self.text, _Loader)
+        return root
 
     def complaint(self, mistake: Mistake) -> str:
         """`file:line: /pointer: sentence`, as compilers write it."""

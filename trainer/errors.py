@@ -3,6 +3,7 @@
 TrainerError
 ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
 ├── DataInvalid      the data set cannot be read or does not fit the spec
+├── DataLost         images that were there can no longer be read
 ├── DeviceUnavailable  the devices that the spec asks for are not here
 ├── PeerLost         another process of the same training is gone
 ├── ExecutionUnavailable  the precision or compiler that the spec asks for cannot be had here
@@ -55,6 +56,12 @@ class SpecInvalid(TrainerError):
 
 class DataInvalid(TrainerError):
     """A data set that cannot be read; the message names the file and the reason."""
+
+
+class DataLost(TrainerError):
+    """A file that training reads its images from has changed under it; the message names the file."""
+
+    hint = "Put the data set's files back as they were; the training goes on from its last checkpoint."
 
 
 class DeviceUnavailable(TrainerError):

@@ -7,7 +7,9 @@ point into the document as the user wrote it (RFC 6901), in our own words.
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -19,21 +21,30 @@ from trainer.spec import TrainingSpec
 from trainer.spec.part import Part
 
 DEEPEST_NESTING = 32
+MOST_MISTAKES = 100
+"""More are not told at once: a megabyte of unknown keys would be an answer of many, and take a minute to write."""
 
 Location = Sequence[int | str]
 
 
 def parse(document: bytes | str) -> TrainingSpec:
-    """The spec in a JSON document. Raises `SpecInvalid` with every mistake that can be told at once."""
-    text = _decode(document)
-    _check_depth(text)
-    value = _load(text)
-    if mistakes := list(_unstorable(value, "")):
-        raise SpecInvalid(mistakes)
+    """The spec in a JSON document. Raises `SpecInvalid` with what can be told at once, a hundred mistakes at most."""
+    text, value = load(document)
     try:
         return TrainingSpec.model_validate_json(text)
     except ValidationError as error:
-        raise SpecInvalid([_mistake(value, details) for details in _own(error.errors())]) from None
+        first = _own(error.errors()[:MOST_MISTAKES])
+        raise SpecInvalid([_mistake(value, details) for details in first]) from None
+
+
+def load(document: bytes | str) -> tuple[str, Any]:
+    """The text of a JSON document and its value. Raises `SpecInvalid` for what no document of ours has."""
+    text = _decode(document)
+    _check_depth(text)
+    value = _load(text)
+    if mistakes := list(islice(_unstorable(value, ""), MOST_MISTAKES)):
+        raise SpecInvalid(mistakes)
+    return text, value
 
 
 def pointer(*parts: int | str) -> str:
@@ -74,8 +85,8 @@ def _load(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
         raise _Refused(f"The key {shorten(twice)} stands twice in one object; keep one of them.")
     return value
 

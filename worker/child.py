@@ -118,6 +118,8 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
                     step = event.first_step - 1
                     threads = f"{order.threads} thread{'s' if order.threads > 1 else ''}"
                     _say(f"training on {order.device} with {threads} from step {event.first_step}")
+                    if event.streamed:
+                        _say(f"streaming from the host: {' and '.join(event.streamed)} images")
                 case StepsFinished():
                     step = event.first_step + len(event.losses) - 1
         outbox.drain()
@@ -192,6 +194,7 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
             device=device,
             replicas=replicas,
             resume=resume,
+            resident_bytes=order.resident_bytes,
             checkpoint_seconds=order.checkpoint_seconds,
             report_seconds=order.report_seconds,
             stop=stop.is_set,

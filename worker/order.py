@@ -21,6 +21,7 @@ class Order:
     count: int
     meeting: Path
     threads: int
+    resident_bytes: int | None
     scratch: Path
     checkpoint: Path | None
     snapshots: tuple[Path, ...]

@@ -1,18 +1,21 @@
 """What endpoints take from their request."""
 
-from collections.abc import Callable
-from typing import Annotated
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Request, Security, params
 from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer, SecurityScopes
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
 
 from app.access import Caller, missing_scope
-from app.errors import Problem, bad_header
+from app.errors import Problem, bad_body, bad_header
 from app.notify import Watcher
 from app.queue import Bell
 from app.settings import Settings
@@ -23,8 +26,15 @@ from app.store.jobs import DEFAULT_OWNER
 from app.store.scopes import Scope
 from app.web.rendering import is_page
 from trainer import document
+from trainer.errors import SpecInvalid
+from trainer.parsing import load
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 LONGEST_WAIT = 60
+BODY_SECONDS = 30.0
+"""How long a body may take to come."""
 YAML = "application/yaml"
 LARGEST_YAML_BYTES = 64 * 1024
 """A spec has a few hundred lines at most, and reading YAML takes a hundred times as long as reading JSON."""
@@ -200,11 +210,44 @@ def _demand_json(request: Request, instead: str = "") -> None:
 async def bounded(request: Request, limit: int) -> bytes:
     """The body, refused with 413 once it is over `limit` bytes."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
+    except TimeoutError:
+        detail = f"The body has not come within {BODY_SECONDS:g} seconds."
+        raise Problem(408, "body-too-slow", detail) from None
     return bytes(body)
+
+
+def read_body(kind: type[M], body: bytes, detail: str) -> M:
+    """A document that is no spec, read as strictly as one is. Raises `Problem` with `detail`."""
+    try:
+        text, _ = load(body)
+        return kind.model_validate_json(text)
+    except (SpecInvalid, ValidationError) as error:
+        raise bad_body(error, detail) from None
+
+
+async def unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:
+    """What comes of `waiting`. Raises `ClientDisconnect` as soon as nobody is there to be told."""
+    gone = asyncio.ensure_future(_gone(request))
+    answer = asyncio.ensure_future(waiting)
+    try:
+        await asyncio.wait((gone, answer), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnect
+        return answer.result()
+    finally:
+        for task in (gone, answer):
+            task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import Field, ValidationError
+from pydantic import Field
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -28,11 +28,13 @@ from app.api.deps import (
     Submitter,
     WatcherOf,
     matches,
+    read_body,
+    unless_gone,
     wait_seconds,
 )
 from app.api.schemas import JobList, JobSummaryList, JobView, PlanView, RetryRequest
 from app.api.views import job_summaries, job_view, job_views, plan_view
-from app.errors import Problem, bad_body, bad_header
+from app.errors import Problem, bad_header
 from app.settings import Settings
 from app.store import datasets, jobs, wishes, workers
 from app.store.engine import read
@@ -55,7 +57,7 @@ KEY = re.compile(r"[\x21-\x7e]{1,200}")
     "/jobs",
     status_code=201,
     summary="Submit a job",
-    responses=documents.problems(409, 413, 415, 422, 503) | documents.SUBMITTED,
+    responses=documents.problems(408, 409, 413, 415, 422, 503) | documents.SUBMITTED,
     openapi_extra=documents.SPEC_BODY,
 )
 def submit(
@@ -97,7 +99,7 @@ def submit(
 @router.post(
     "/jobs:validate",
     summary="Check a spec and see what it would do",
-    responses=documents.problems(413, 415, 422, 503),
+    responses=documents.problems(408, 413, 415, 422, 503),
     openapi_extra=documents.SPEC_BODY,
 )
 def validate(caller: Submitter, request: Request, body: SpecBody, engine: EngineOf) -> PlanView:
@@ -182,7 +184,7 @@ async def show(
     view = await run_in_threadpool(_show, engine, job_id)
     knows_it = matches(if_none_match, _etag(view))
     is_waiting = wait is not None and (knows_it or if_none_match is None) and not view.status.is_final
-    if is_waiting and await watcher.changed(job_id, view.version, wait or 0):
+    if is_waiting and await unless_gone(request, watcher.changed(job_id, view.version, wait or 0)):
         view = await run_in_threadpool(_show, engine, job_id)
     headers = {"ETag": _etag(view)}
     if wait is not None:
@@ -217,7 +219,7 @@ def resume(
 @router.post(
     "/jobs/{job_id}:retry",
     summary="Retry a failed or cancelled job",
-    responses=documents.problems(404, 409, 413, 415, 422, 503),
+    responses=documents.problems(404, 408, 409, 413, 415, 422, 503),
     openapi_extra=documents.RETRY_BODY,
 )
 def retry(
@@ -257,10 +259,7 @@ def _wish(engine: Engine, response: Response, ask: Callable[[Session], Job]) -> 
 
 
 def _retry_request(body: bytes) -> RetryRequest:
-    try:
-        return RetryRequest.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise bad_body(error, 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.') from None
+    return read_body(RetryRequest, body or b"{}", 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.')
 
 
 def _show(engine: Engine, job_id: str) -> JobView:

@@ -21,6 +21,7 @@ from trainer.events import (
     Scores,
     SnapshotTaken,
     StepsFinished,
+    TrainingStarted,
     VoteScores,
 )
 from worker.changes import changes_of
@@ -37,6 +38,25 @@ def test_reports_of_a_batch_are_joined() -> None:
 
     assert changes.series == {"loss": ([1, 2, 3], [0.5, 0.4, 0.3]), "learning_rate": ([1, 2, 3], [0.1, 0.1, 0.05])}
     assert changes.progress == Progress(2, 3, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("streamed", "told"),
+    [
+        ((), ""),
+        (("train",), " Streamed from the host: train images."),
+        (("train", "validation"), " Streamed from the host: train and validation images."),
+    ],
+)
+def test_the_start_tells_what_is_streamed(streamed: tuple[str, ...], told: str) -> None:
+    started = TrainingStarted("cpu", 1200, 4, 10, 1, {"device": "cpu AVX2"}, streamed)
+
+    changes = changes_of([Message(started)], {})
+
+    ((kind, sentence, detail),) = changes.events
+    assert kind == "training_started"
+    assert sentence == f"Training 1,200 parameters on cpu AVX2 from the start.{told}"
+    assert detail == {"device": "cpu AVX2", "streamed": list(streamed)}
 
 
 def test_the_last_phase_counts() -> None:
