@@ -79,8 +79,6 @@ class Authenticate:
         await self._app(scope, receive, send)
 
     async def _caller(self, connection: Connection) -> Caller | Exception:
-        if is_from_elsewhere(connection):
-            return from_elsewhere()
         if not self._asks_for_keys:
             return _of_this_machine(connection)
         kind, _, text = Headers(scope=connection).get("Authorization", "").partition(" ")
@@ -88,6 +86,8 @@ class Authenticate:
         token = None if has_key else cookie_parser(Headers(scope=connection).get("Cookie", "")).get(COOKIE)
         if not (has_key or token) or connection["path"] in NOT_ASKED:
             return no_key()
+        if token and is_from_elsewhere(connection):
+            return from_elsewhere()
         if connection["path"] == "/metrics" and self._is_metrics_token(text.strip()):
             return MONITOR
         try:
@@ -120,10 +120,9 @@ class Authenticate:
 
 
 def is_from_elsewhere(connection: Connection) -> bool:
-    """Whether a browser asks for a change on behalf of another site's page.
+    """Whether a browser asks for a change on behalf of another site's page, whose cookie it may send by itself.
 
-    It would send the cookie with it, or, where no keys are asked for, come in by being on this machine. Browsers say
-    where a request comes from; other programs say nothing.
+    Browsers say where a request comes from; other programs say nothing.
     """
     if connection["method"] in SAFE_METHODS:
         return False
@@ -144,7 +143,7 @@ def _of_this_machine(connection: Connection) -> Caller | Exception:
         return wrong_host()
     if origin is not None and origin.lower() != f"{connection['scheme']}://{host}".lower():
         return wrong_origin()
-    return ANYBODY
+    return from_elsewhere() if is_from_elsewhere(connection) else ANYBODY
 
 
 def _hostname(host: str) -> str:

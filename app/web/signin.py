@@ -6,9 +6,8 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.access import COOKIE
+from app.access import COOKIE, from_elsewhere, is_from_elsewhere
 from app.api.deps import EngineOf, bounded
-from app.errors import Problem
 from app.store import keys, websessions
 from app.store.engine import read, retry
 from app.web.rendering import SECURITY_HEADERS, SIGN_IN, page
@@ -20,9 +19,8 @@ LONGEST_FORM = 4096
 
 def _same_site(request: Request) -> None:
     """Another site's page must not sign a browser in, as somebody else, or out."""
-    caller = request.scope["caller"]
-    if isinstance(caller, Problem) and caller.status == 403:
-        raise caller
+    if is_from_elsewhere(request.scope):
+        raise from_elsewhere()
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -161,7 +161,8 @@ def test_what_another_site_asks_for_is_not_done(http: httpx.Client, open_door: t
 
     for headers in elsewhere:
         answer = http.post(f"/v1/jobs/{job}:pause", headers={**headers, "Accept": "*/*"})
-        assert (answer.status_code, answer.json()["type"]) == (403, "urn:annealer:problem:cross-site")
+        assert answer.status_code == 403, headers
+        assert http.get(f"/v1/jobs/{job}").json()["status"] == "queued"
     ours = http.post(f"/v1/jobs/{job}:pause", headers={"Origin": str(http.base_url).rstrip("/")})
     assert ours.json()["status"] == "paused"
 
@@ -208,6 +209,22 @@ def test_a_session_sees_and_submits_as_its_keys_owner(door: tuple[httpx.Client, 
     assert http.get(f"/jobs/{mine['id']}").status_code == 200
     assert http.get(f"/jobs/{theirs}").status_code == http.get(f"/new?clone={theirs}").status_code == 404
     assert {job["owner"] for job in http.get("/v1/jobs?view=summary").json()["items"]} == {"ada"}
+
+
+def test_another_site_does_nothing_with_a_session_and_a_key_is_good_from_anywhere(
+    door: tuple[httpx.Client, Engine],
+) -> None:
+    http, engine = door
+    _, key = new_key(engine)
+    sign_in(http, key)
+    bearer = {"Authorization": f"Bearer {key}", "Origin": "https://other.example"}
+
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        answer = http.post("/v1/jobs", json=document(), headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:annealer:problem:cross-site")
+        assert http.post("/sign-out", headers=headers).status_code == 403
+
+    assert http.post("/v1/jobs", json=document(), headers=bearer).status_code == 201
 
 
 def test_a_session_ends_with_its_key_and_with_signing_out(door: tuple[httpx.Client, Engine]) -> None:
