@@ -145,6 +145,8 @@ def test_people_sign_in_with_a_key_and_out_again(closed_door: tuple[httpx.Client
     page.wait_for_url(re.compile("/new.example=swa$"))
     expect(page.locator("#verdict")).to_contain_text("Can be trained")
     assert page.evaluate("document.cookie") == ""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.documentElement.scrollWidth === 390")
     page.click("text=Sign out")
     expect(page.locator("#key")).to_be_visible()
     page.fill("#key", key)
