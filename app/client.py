@@ -22,7 +22,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +33,10 @@ from pydantic import BaseModel, ValidationError
 
 from app import keytext
 from app.api.schemas import (
+    CompareView,
     DatasetList,
     DatasetView,
+    EnsembleList,
     EnsembleView,
     EventList,
     EventView,
@@ -278,9 +280,42 @@ class Client:
             raise ClientError(f"Snapshot {snapshot.id} arrived damaged; download it again.")
         partial.replace(path)
 
-    def ensemble(self, job_id: str) -> EnsembleView:
-        """The ensemble that a job has made. Raises `NotFound` while there is none."""
-        return self._read(EnsembleView, "GET", f"/v1/jobs/{job_id}/ensemble")
+    def ensemble(self, id: str) -> EnsembleView:
+        """An ensemble by its id, or the one that a job makes by the job's. Raises `NotFound` while there is none."""
+        path = f"/v1/ensembles/{id}" if id.startswith("ens_") else f"/v1/jobs/{id}/ensemble"
+        return self._read(EnsembleView, "GET", path)
+
+    def make_ensemble(
+        self, spec: Mapping[str, Any], *, idempotency_key: str | None = None, owner: str | None = None
+    ) -> EnsembleView:
+        """Make an ensemble, which the job `job_id` scores. Raises and repeats itself as `submit` does."""
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        headers |= {"Annealer-Owner": owner} if owner else {}
+        return self._patiently(
+            lambda: self._read(EnsembleView, "POST", "/v1/ensembles", json=spec, headers=headers), patience=10.0
+        )
+
+    def ensembles(self, *, limit: int | None = None) -> Iterator[EnsembleView]:
+        """Ensembles, newest first, without their reports."""
+        parameters: dict[str, Any] = {}
+        left = limit
+        while left is None or left > 0:
+            parameters["limit"] = min(left or 200, 200)
+            page = self._read(EnsembleList, "GET", "/v1/ensembles", params=parameters)
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            parameters["cursor"] = page.next_cursor
+            left = None if left is None else left - len(page.items)
+
+    def delete_ensemble(self, id: str) -> None:
+        """Delete one that was made by request. Raises `NotFound`, or `Refused` for another or while it is scored."""
+        self._call("DELETE", f"/v1/ensembles/{self.ensemble(id).id}")
+
+    def compare(self, job_ids: Sequence[str], *, max_points: int = 500) -> CompareView:
+        """Trainings side by side, 2 to 20. Raises `NotFound`."""
+        parameters = {"jobs": list(job_ids), "max_points": max_points}
+        return self._read(CompareView, "GET", "/v1/compare", params=parameters)
 
     def datasets(self) -> list[DatasetView]:
         """What specs can name."""

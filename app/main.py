@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__, errors, logs, telemetry
 from app.access import Authenticate, check_keys
 from app.api import (
+    compare,
     datasets,
     documents,
     ensembles,
@@ -63,6 +64,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         layers,
         snapshots,
         ensembles,
+        compare,
         datasets,
         workers,
         keys,

@@ -1,5 +1,6 @@
 """What the command line shows: tables, a live progress line, a learning-rate curve."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -11,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from app.api.schemas import (
+    CombinedScoresView,
+    CompareView,
     DatasetView,
     EnsembleView,
     EpochView,
@@ -28,6 +31,7 @@ from app.api.schemas import (
 from app.client import Client
 from app.store.states import Status
 from trainer.events import ensemble_title
+from trainer.report import MemberReport
 
 COLOURS = {
     Status.SUCCEEDED: "green",
@@ -37,7 +41,7 @@ COLOURS = {
     Status.PAUSED: "magenta",
 }
 NUMBERS = {
-    *("epoch", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
+    *("epoch", "members", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
     *("mean", "std", "gradient std", "dead", "saturated", "gradient norm", "update / weight"),
     *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "devices", "slots", "number"),
 }
@@ -125,7 +129,8 @@ def job_summary(job: JobView) -> Table:
     table.add_row("id", job.id)
     table.add_row("name", Text(job.name))
     table.add_row("status", _status(job))
-    table.add_row("data set", job.dataset)
+    table.add_row("kind", job.kind)
+    table.add_row("data set", job.dataset or "none")
     table.add_row("labels", Text(", ".join(f"{key}={value}" for key, value in job.labels.items()) or "none"))
     table.add_row("progress", f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}")
     table.add_row("attempt", f"{job.attempt}; given up after {job.max_attempts} that fail")
@@ -157,21 +162,89 @@ def job_table(jobs: Iterable[JobView]) -> Table:
 
 
 def ensemble_table(ensemble: EnsembleView) -> Table:
-    """Members, the last model alone, and what they predict together; or averaged weights beside the last."""
+    """Members, a single model, and what they predict together; or averaged weights beside the last model.
+
+    Where there is a report, members are shown as they do on the images of the score.
+    """
+    alone = {one.snapshot_id: one for one in ensemble.report.members} if ensemble.report else {}
     table = _table("model", "epoch", "weight", "accuracy", "error", "negative log-likelihood")
     if ensemble.averaged is None:
         for member in ensemble.members:
-            name = f"snapshot {member.number}"
-            table.add_row(name, str(member.epoch), f"{member.weight:.3f}", *_figures(member.scores))
+            name = f"snapshot {member.number}" if ensemble.kind != "combined" else member.snapshot_id
+            weight = "" if member.weight is None else f"{member.weight:.3f}"
+            scores = alone.get(member.snapshot_id, member.scores)
+            table.add_row(name, str(member.epoch), weight, *_figures(scores))
         table.add_section()
-    table.add_row("last model alone", "", "", *_figures(ensemble.single))
+    if ensemble.single:
+        single = "best member alone" if ensemble.kind == "combined" else "last model alone"
+        table.add_row(single, "", "", *_figures(ensemble.single))
     if ensemble.averaged is None and ensemble.geometric_mean and ensemble.majority_vote:
         table.add_row("geometric mean", "", "", *_figures(ensemble.geometric_mean))
         vote = ensemble.majority_vote
         table.add_row("majority vote", "", "", f"{vote.accuracy:.2%}", f"{vote.error:.2%}", "")
-    title = ensemble_title(ensemble.kind, len(ensemble.members), ensemble.averaged)
-    table.add_row(title, "", "", *_figures(ensemble.scores), style="bold")
+    if ensemble.scores:
+        title = ensemble_title(ensemble.kind, len(ensemble.members), ensemble.averaged)
+        table.add_row(title, "", "", *_figures(ensemble.scores), style="bold")
     return table
+
+
+def ensemble_lines(ensemble: EnsembleView) -> Iterator[str]:
+    """What scoring has found beside the table, a line a fact."""
+    if ensemble.kind == "combined" and ensemble.scores is None:
+        yield f"Its scoring, job {ensemble.job_id}, is {ensemble.status}."
+    report = ensemble.report
+    if report is None:
+        return
+    yield f"scored on         {report.split}, {report.images:,} images"
+    if report.brier is not None and report.calibration:
+        error = report.calibration.expected_calibration_error
+        yield f"calibration       Brier score {report.brier:.4f}, expected calibration error {error:.4f}"
+    gain = report.gain
+    yield (
+        f"lower error by    {gain.error.estimate:.2%} than the best member, "
+        f"{gain.confidence:.0%} interval {gain.error.low:.2%} to {gain.error.high:.2%}"
+    )
+    if report.diversity.mean_disagreement is not None:
+        yield f"disagreement      {report.diversity.mean_disagreement:.2%} of images, between two members"
+    if report.temperature:
+        yield f"temperature       {report.temperature.value:.3f}, fitted on {report.temperature.on}"
+    for point in report.growth:
+        likelihood = "" if point.negative_log_likelihood is None else f"  {point.negative_log_likelihood:.4f}"
+        yield f"first {point.members:>4} of them {point.error:>8.2%}{likelihood}"
+
+
+def ensembles_table(ensembles: Iterable[EnsembleView]) -> Table:
+    """Ensembles, a line each."""
+    table = _table("id", "name", "kind", "status", "members", "accuracy", "created")
+    for one in ensembles:
+        accuracy = f"{one.scores.accuracy:.2%}" if one.scores else ""
+        count = str(len(one.members))
+        table.add_row(one.id, Text(one.name), one.kind, one.status, count, accuracy, _moment(one.created_at))
+    return table
+
+
+def comparison_tables(found: CompareView) -> Iterator[Table]:
+    """Last figures of each job, what their specs differ in, and means over seeds."""
+    jobs = _table("id", "name", "status", "epoch", "loss", "validation loss", "accuracy", "ensemble", "seconds")
+    for job in found.jobs:
+        figures = ["", "", "", ""]
+        if last := job.last:
+            figures = [str(last.epoch), f"{last.train_loss:.4f}", f"{last.validation_loss:.4f}"]
+            figures.append(f"{last.validation_accuracy:.2%}")
+        together = f"{job.ensemble.accuracy:.2%}" if job.ensemble else ""
+        jobs.add_row(job.id, Text(job.name), job.status, *figures, together, f"{job.seconds:.1f}")
+    yield jobs
+    if found.differences:
+        specs = _table("spec", *(job.id for job in found.jobs))
+        for one in found.differences:
+            specs.add_row(one.pointer, *(Text(json.dumps(value)) for value in one.values))
+        yield specs
+    for repetition in found.repetitions:
+        means = _table(f"{len(repetition.jobs)} seeds", "mean", "std", "95% interval")
+        for name, figure in repetition.figures.items():
+            interval = f"{figure.low:.4f} to {figure.high:.4f}"
+            means.add_row(name.replace("_", " "), f"{figure.mean:.4f}", f"{figure.std:.4f}", interval)
+        yield means
 
 
 def snapshot_table(snapshots: Iterable[SnapshotView]) -> Table:
@@ -399,8 +472,9 @@ def _status(job: JobView) -> Text:
     return Text(words, COLOURS.get(job.status, ""))
 
 
-def _figures(scores: ScoresView) -> tuple[str, str, str]:
-    return f"{scores.accuracy:.2%}", f"{scores.error:.2%}", f"{scores.negative_log_likelihood:.4f}"
+def _figures(scores: ScoresView | CombinedScoresView | MemberReport) -> tuple[str, str, str]:
+    likelihood = "" if scores.negative_log_likelihood is None else f"{scores.negative_log_likelihood:.4f}"
+    return f"{scores.accuracy:.2%}", f"{scores.error:.2%}", likelihood
 
 
 def _short(value: float | None) -> str:

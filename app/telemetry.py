@@ -135,12 +135,14 @@ def observe(engine: Engine) -> None:
 
 
 def _families(found: census.Census) -> Iterator[Metric]:
-    jobs = GaugeMetricFamily("annealer_jobs", "Jobs, by status.", labels=("status",))
+    jobs = GaugeMetricFamily("annealer_jobs", "Trainings, by status.", labels=("status",))
     for status, count in found.jobs.items():
         jobs.add_metric((status,), count)
     yield jobs
     waiting = GaugeMetricFamily(
-        "annealer_queue_jobs", "Jobs that wait, by the device that their spec asks for.", labels=("device",)
+        "annealer_queue_jobs",
+        "Jobs of every kind that wait, by the device that their spec asks for.",
+        labels=("device",),
     )
     oldest = GaugeMetricFamily(
         "annealer_queue_oldest_age_seconds",

@@ -1,19 +1,26 @@
 """The store as tests use it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine
 
-from app.store import attempts, claims, datasets, jobs
+from app.store import attempts, candidates, claims, datasets, ensembles, jobs
+from app.store import snapshots as taken
 from app.store.claims import Claim
+from app.store.clock import now
 from app.store.engine import read, write
 from app.store.jobs import Idempotency
-from app.store.models import Attempt, Job
+from app.store.models import Attempt, Blob, Ensemble, Job
 from app.store.reports import Changes
+from app.store.snapshots import NewSnapshot
 from app.store.states import Wanted
 from tests.specs import spec
+from trainer.events import Scores
 from trainer.offer import Offer
+from trainer.parsing import parse_as
+from trainer.spec.scoring import ScoringSpec
 
 ANY = frozenset({"float32", "bfloat16", "float16"})
 ONE = Offer(1, ANY)
@@ -65,6 +72,49 @@ class Shop:
         claim = self.claim(lease=lease)
         assert claim is not None
         return claim
+
+    def trained(
+        self,
+        *,
+        snapshots: int = 2,
+        provenance: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        end: bool = True,
+        **changes: Any,
+    ) -> Claim:
+        """A training with snapshots whose weights are nothing, in the end a success; `provenance` changes theirs."""
+        claim = self.claimed(options=options, **changes)
+        known = {
+            "classes": list("0123456789"),
+            "input_shape": [1, 28, 28],
+            "dataset": {"name": "mnist5k"},
+            **(provenance or {}),
+        }
+        with write(self.engine) as session:
+            session.merge(Blob(sha256="0" * 64, size=1, stored_at=now()))
+        scores = Scores(0.9, 0.1, 0.3)
+        numbers = range(1, snapshots + 1)
+        self.record(
+            claim, snapshots=[NewSnapshot(number, number, 10 * number, scores, known, "0" * 64) for number in numbers]
+        )
+        if end:
+            self.act(attempts.succeed, claim.job_id, claim.attempt)
+        return claim
+
+    def snapshots(self, *claims: Claim) -> list[str]:
+        """Ids of all snapshots of trainings, in order."""
+        with read(self.engine) as session:
+            return [one.id for claim in claims for one in taken.of_job(session, claim.job_id)]
+
+    def ensemble(self, ids: Sequence[str], *, owner: str = "default", **changes: Any) -> Ensemble:
+        """An ensemble of snapshots, whose scoring waits in the queue."""
+        document = {"name": "together", "members": {"kind": "snapshots", "ids": list(ids)}} | changes
+        spec = parse_as(ScoringSpec, json.dumps(document))
+        with write(self.engine) as session:
+            found = [place.snapshot for place in candidates.find(session, spec, None)]
+            dataset = datasets.get(session, "mnist5k")
+            made, _ = ensembles.make(session, spec, dataset, found, owner=owner, max_attempts=5)
+            return made
 
     def record(self, claim: Claim, **changes: Any) -> Wanted:
         """Store what a training has reported, as the attempt's next batch."""

@@ -213,6 +213,19 @@ class EnsembleScored:
 
 
 @dataclass(frozen=True)
+class EnsembleMeasured:
+    """An ensemble on its split: the share of each member that it was chosen from, and what `trainer.report` says.
+
+    Two ways to combine the same members stand beside it to compare.
+    """
+
+    shares: tuple[float, ...]
+    report: Mapping[str, Any]
+    geometric_mean: Scores
+    majority_vote: VoteScores
+
+
+@dataclass(frozen=True)
 class TrainingStopped:
     """Training was asked to stop; the checkpoint of `step` came just before."""
 
@@ -226,7 +239,25 @@ class TrainingFinished:
     step: int
 
 
-def ensemble_title(kind: EnsembleKind, members: int, averaged: int | None) -> str:
+@dataclass(frozen=True)
+class Advanced:
+    """Of work that is no training, so many pieces of so many are done."""
+
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class TaskStopped:
+    """Work that is no training was asked to stop: it will begin anew."""
+
+
+@dataclass(frozen=True)
+class TaskFinished:
+    """Work that is no training is done."""
+
+
+def ensemble_title(kind: str, members: int, averaged: int | None) -> str:
     """An ensemble in a few words."""
     if averaged is None:
         return f"ensemble of {members}"
@@ -247,4 +278,8 @@ Event = (
     | EnsembleScored
     | TrainingStopped
     | TrainingFinished
+    | Advanced
+    | EnsembleMeasured
+    | TaskStopped
+    | TaskFinished
 )

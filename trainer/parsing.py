@@ -1,4 +1,4 @@
-"""Reads a training spec from JSON and says, of everything that is wrong, where it stands and what would be right.
+"""Reads a spec from JSON and says, of everything that is wrong, where it stands and what would be right.
 
 Strict on purpose: no key twice, no NaN, no number for a string, nothing deeper than a spec can be. Mistakes
 point into the document as the user wrote it (RFC 6901), in our own words.
@@ -9,9 +9,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -24,17 +25,32 @@ DEEPEST_NESTING = 32
 MOST_MISTAKES = 100
 """More are not told at once: a megabyte of unknown keys would be an answer of many, and take a minute to write."""
 
+P = TypeVar("P", bound=Part)
+
 Location = Sequence[int | str]
 
 
+@dataclass(frozen=True)
+class Document:
+    """What a user has written, and the kind of spec that it is to be."""
+
+    value: Any
+    kind: type[Part]
+
+
 def parse(document: bytes | str) -> TrainingSpec:
+    """The training spec in a JSON document, as `parse_as`."""
+    return parse_as(TrainingSpec, document)
+
+
+def parse_as(kind: type[P], document: bytes | str) -> P:
     """The spec in a JSON document. Raises `SpecInvalid` with what can be told at once, a hundred mistakes at most."""
     text, value = load(document)
     try:
-        return TrainingSpec.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
-        first = _own(error.errors()[:MOST_MISTAKES])
-        raise SpecInvalid([_mistake(value, details) for details in first]) from None
+        read, first = Document(value, kind), _own(error.errors()[:MOST_MISTAKES])
+        raise SpecInvalid([_mistake(read, details) for details in first]) from None
 
 
 def load(document: bytes | str) -> tuple[str, Any]:
@@ -136,7 +152,7 @@ def _own(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     return [one for one in errors if not is_echo(one)]
 
 
-def _mistake(document: Any, details: ErrorDetails) -> Mistake:
+def _mistake(document: Document, details: ErrorDetails) -> Mistake:
     location = _path(document, details["loc"])
     context = details.get("ctx", {})
     given = shorten(details["input"])
@@ -202,7 +218,7 @@ def _demand(code: str, context: dict[str, Any], otherwise: str) -> str:
     return otherwise
 
 
-def _unknown_key(document: Any, location: Location) -> str:
+def _unknown_key(document: Document, location: Location) -> str:
     *parent, key = location
     model = _model_at(document, parent)
     known = sorted(model.model_fields)
@@ -212,7 +228,7 @@ def _unknown_key(document: Any, location: Location) -> str:
     return f"{sentence}{_nearest(str(key), known)} Known keys: {', '.join(known)}."
 
 
-def _said_of_field(document: Any, location: Location) -> str:
+def _said_of_field(document: Document, location: Location) -> str:
     """What the field is whose value, or a part of it, stands at `location`: its description, after a space."""
     for end in range(len(location), 0, -1):
         *parent, key = location[:end]
@@ -222,7 +238,7 @@ def _said_of_field(document: Any, location: Location) -> str:
     return ""
 
 
-def _said_of_tag(document: Any, location: Location, tag: str) -> str:
+def _said_of_tag(document: Document, location: Location, tag: str) -> str:
     """What is said of the tag itself by the models of the union at `location`."""
     fields = (model.model_fields[tag] for model in _models_at(document, location))
     return "".join(f" {field.description}" for field in fields if field.description)
@@ -236,10 +252,10 @@ def _nearest(word: str, known: Sequence[str]) -> str:
             return "."
 
 
-def _path(document: Any, location: Location) -> list[int | str]:
+def _path(document: Document, location: Location) -> list[int | str]:
     """pydantic's location without the tags of unions, and a dictionary's bad key as the dictionary."""
     path: list[int | str] = []
-    current = document
+    current = document.value
     may_be_tag = False
     for index, part in enumerate(location):
         following = location[index + 1 :]
@@ -260,15 +276,15 @@ def _path(document: Any, location: Location) -> list[int | str]:
     return path
 
 
-def _model_at(document: Any, path: Location) -> type[BaseModel]:
+def _model_at(document: Document, path: Location) -> type[BaseModel]:
     """The model that the object at `path` was read as."""
     (model,) = _models_at(document, path)
     return model
 
 
-def _models_at(document: Any, path: Location) -> list[type[BaseModel]]:
-    models: list[type[BaseModel]] = [TrainingSpec]
-    current = document
+def _models_at(document: Document, path: Location) -> list[type[BaseModel]]:
+    models: list[type[BaseModel]] = [document.kind]
+    current = document.value
     for part in path:
         if isinstance(part, str):
             models = _models_in(models[0].model_fields[part].annotation)
@@ -293,6 +309,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def _kinds(document: Any, path: Location, tag: str) -> str:
+def _kinds(document: Document, path: Location, tag: str) -> str:
     models = _models_at(document, path)
     return ", ".join(word for model in models for word in get_args(model.model_fields[tag].annotation))

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from app.store.checkpoints import CheckpointRef
-from app.store.ensembles import NewEnsemble
+from app.store.ensembles import MeasuredEnsemble, NewEnsemble
 from app.store.reports import Changes, Progress
 from app.store.snapshots import NewSnapshot
 from app.store.states import Phase
 from trainer.events import (
+    Advanced,
     CheckpointReady,
+    EnsembleMeasured,
     EnsembleScored,
     EpochFinished,
     LayersInspected,
@@ -44,6 +46,8 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
                 told += f" Streamed from the host: {' and '.join(event.streamed)} images."
             detail = {**event.environment, "streamed": list(event.streamed)}
             changes.events.append(("training_started", told, detail))
+        case Advanced():
+            changes.progress = Progress(1, event.done, steps=event.of)
         case StepsFinished():
             _add_steps(changes, event)
         case EpochFinished():
@@ -66,6 +70,12 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
             )
         case CheckpointReady():
             changes.checkpoints.append(CheckpointRef(event.step, event.epoch, hashes[str(message.file)]))
+        case EnsembleMeasured():
+            changes.measured = MeasuredEnsemble(event.shares, event.report, event.geometric_mean, event.majority_vote)
+            chosen = sum(share > 0 for share in event.shares)
+            figures = {name: event.report[name] for name in ("accuracy", "error", "negative_log_likelihood")}
+            told = f"Ensemble of {chosen}: accuracy {figures['accuracy']:.2%} on {event.report['split']}."
+            changes.events.append(("ensemble_scored", told, figures))
         case EnsembleScored():
             members = [(member.snapshot, member.weight) for member in event.members]
             changes.ensemble = NewEnsemble(

@@ -1,4 +1,4 @@
-"""The process that holds the device: trains one job and reports over a pipe.
+"""The process that holds the device: does one job's work, whatever its kind, and reports over a pipe.
 
 Forked from a server that has imported this module, and so torch, but never touched CUDA or run a parallel
 operation. It ends when its supervisor is gone.
@@ -32,13 +32,15 @@ from trainer.errors import (
     SpecInvalid,
     TrainerError,
 )
-from trainer.events import CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
-from trainer.parsing import parse
+from trainer.events import Advanced, CheckpointReady, Event, SnapshotTaken, StepsFinished, TrainingStarted
+from trainer.parsing import parse, parse_as
 from trainer.replicas import meet, meeting_file
+from trainer.scoring import score
+from trainer.spec.scoring import ScoringSpec
 from trainer.train import Resume, train
 from worker import disk
 from worker.machine import Machine
-from worker.order import STOP, Order
+from worker.order import STOP, Data, Order, ScoringTask, TrainingTask
 from worker.wire import Failed, Message, encode
 
 OUTBOX_EVENTS = 64
@@ -98,9 +100,9 @@ class Outbox(threading.Thread):
 
 
 def run(connection: Connection, order: Order, output: Connection) -> None:
-    """Train as ordered; every event goes to `connection`, an error as a last message, what is printed to `output`.
+    """Do as ordered; every event goes to `connection`, an error as a last message, what is printed to `output`.
 
-    Of several that train together, the first reports the events.
+    Of several that work together, the first reports the events.
     """
     _settle(output)
     _say(f"process {os.getpid()}: Python {platform.python_version()}, torch {torch.__version__}")
@@ -122,6 +124,8 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
                         _say(f"streaming from the host: {' and '.join(event.streamed)} images")
                 case StepsFinished():
                     step = event.first_step + len(event.losses) - 1
+                case Advanced():
+                    step = event.done
         outbox.drain()
     except Exception as error:
         failure = _failure(error, step, order.scratch)
@@ -178,14 +182,16 @@ def _listen(connection: Connection, stop: threading.Event) -> None:
 
 def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
     torch.set_num_threads(order.threads)
-    spec = parse(order.spec.encode())
-    dataset = data.load(order.dataset)
-    if dataset.sha256 != order.dataset_sha256:
-        raise DataInvalid(
-            f"The data set {order.dataset} on this worker is not the one that the job was made for "
-            f"(sha256 {dataset.sha256[:12]}…, expected {order.dataset_sha256[:12]}…)."
-        )
-    resume = Resume(order.checkpoint, order.snapshots) if order.checkpoint else None
+    match order.task:
+        case TrainingTask():
+            yield from _train(order, order.task, stop)
+        case ScoringTask():
+            yield from _score(order, order.task, stop)
+
+
+def _train(order: Order, task: TrainingTask, stop: threading.Event) -> Iterator[Event]:
+    spec, dataset = parse(task.spec.encode()), _load(task.data)
+    resume = Resume(task.checkpoint, task.snapshots) if task.checkpoint else None
     device = torch.device(order.device)
     with meet(order.rank, order.count, device, meeting_file(order.meeting)) as replicas:
         yield from train(
@@ -195,10 +201,26 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
             replicas=replicas,
             resume=resume,
             resident_bytes=order.resident_bytes,
-            checkpoint_seconds=order.checkpoint_seconds,
-            report_seconds=order.report_seconds,
+            checkpoint_seconds=task.checkpoint_seconds,
+            report_seconds=task.report_seconds,
             stop=stop.is_set,
         )
+
+
+def _score(order: Order, task: ScoringTask, stop: threading.Event) -> Iterator[Event]:
+    spec, dataset = parse_as(ScoringSpec, task.spec), _load(task.data)
+    yield from score(spec, dataset, task.members, device=torch.device(order.device), stop=stop.is_set)
+
+
+def _load(wanted: Data) -> data.DataSet:
+    """The data set of a task. Raises `DataInvalid`."""
+    found = data.load(wanted.name)
+    if found.sha256 != wanted.sha256:
+        raise DataInvalid(
+            f"The data set {wanted.name} on this worker is not the one that the job was made for "
+            f"(sha256 {found.sha256[:12]}…, expected {wanted.sha256[:12]}…)."
+        )
+    return found
 
 
 def _failure(error: Exception, step: int, scratch: Path) -> Failed:

@@ -4,7 +4,7 @@ import errno
 from pathlib import Path
 
 from app.store.reports import Failure
-from app.store.states import FailureClass
+from app.store.states import FailureClass, Kind
 from worker import disk
 from worker.wire import Failed
 
@@ -14,19 +14,19 @@ def told(event: Failed) -> Failure:
     return Failure(FailureClass(event.failure_class), event.code, event.message, event.detail, event.hint, event.step)
 
 
-def died(exit_code: int, *, out_of_memory: bool) -> Failure:
+def died(kind: Kind, exit_code: int, *, out_of_memory: bool) -> Failure:
     """The process ended without a word; whether the system has killed it for want of memory."""
     if out_of_memory:
         hint = "Lower batch_size, make the network smaller or give the worker more memory."
-        message = "The system killed the training because the machine ran out of memory."
+        message = f"The system killed the {kind} because the machine ran out of memory."
         return Failure(FailureClass.OUT_OF_MEMORY, "out_of_memory", message, {}, hint, None)
     how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
-    return _broken(f"child_{how.replace(' ', '_')}", f"The training process ended with {how}.")
+    return _broken(f"child_{how.replace(' ', '_')}", f"The {kind} process ended with {how}.")
 
 
-def fell_silent(seconds: float) -> Failure:
+def fell_silent(kind: Kind, seconds: float) -> Failure:
     """The process lived and said nothing for so long."""
-    return _broken("child_silent", f"The training process reported nothing for {seconds:g} seconds and was ended.")
+    return _broken("child_silent", f"The {kind} process reported nothing for {seconds:g} seconds and was ended.")
 
 
 def ran_too_long(limit: float | None) -> Failure:
@@ -34,6 +34,11 @@ def ran_too_long(limit: float | None) -> Failure:
     message = f"The job has run for the {limit:g} seconds that its max_runtime allows."
     hint = "Retry it to go on from its last checkpoint for as long again, or submit it with a higher max_runtime."
     return Failure(FailureClass.TIMEOUT, "max_runtime", message, {"max_runtime": limit}, hint, None)
+
+
+def member_damaged(number: int) -> Failure:
+    """The weights of a snapshot that is to be scored are not whole; counted as its job counts them."""
+    return _broken("snapshot_damaged", f"The stored weights of a member, snapshot {number} of its job, are damaged.")
 
 
 def of_the_worker(error: Exception, scratch: Path) -> Failure:

@@ -1,9 +1,9 @@
-"""Runs one attempt: fetches what it goes on from, starts the training, stores what it reports, ends the attempt.
+"""Runs one attempt: fetches what it goes on from, starts its processes, stores what they report, ends the attempt.
 
 Three threads share an attempt. The reader empties the pipe, so that neither side can block on it. The keeper
 (`worker.keeper`) renews the lease and follows what the user wants, however long storing takes. The supervisor, in the
-thread that called, stores batches in order and ends the attempt. What the training prints has its own way:
-`worker.output`.
+thread that called, stores batches in order and ends the attempt. What the processes print has its own way:
+`worker.output`. Where "the training" is said, the same holds of jobs of every kind.
 """
 
 import shutil
@@ -17,17 +17,19 @@ from pathlib import Path
 import structlog
 
 from app.store import attempts
+from app.store.checkpoints import CheckpointRef
 from app.store.claims import Claim
-from app.store.errors import BlobDamaged, Fenced
+from app.store.errors import Fenced
 from app.store.reports import Failure
 from app.store.snapshots import SnapshotRef
-from app.store.states import FailureClass
-from trainer.events import StepsFinished, TrainingFinished, TrainingStopped
-from worker import failure, oom
+from app.store.states import FailureClass, Kind
+from trainer.events import Advanced, StepsFinished, TaskFinished, TaskStopped, TrainingFinished, TrainingStopped
+from worker import failure, oom, preparation
 from worker.keeper import Keeper
 from worker.ledger import Ledger, Replaced
 from worker.order import Order
 from worker.output import Output
+from worker.preparation import Damaged
 from worker.spool import Spool
 from worker.station import Station
 from worker.team import PEER_LOST, Team
@@ -36,7 +38,9 @@ from worker.wire import Failed, Message
 log = structlog.get_logger()
 
 MOST_IN_A_BATCH = 1000
-AWAY_TOO_LONG = "The database was away for too long; the training was stopped"
+AWAY_TOO_LONG = "The database was away for too long; the {kind} was stopped"
+Finished = TrainingFinished | TaskFinished
+Stopped = TrainingStopped | TaskStopped
 
 
 class Supervisor:
@@ -101,28 +105,15 @@ class Supervisor:
 
         None where one of them is damaged: the attempt is over then, and the next goes on from an earlier one.
         """
-        claim, settings = self.claim, self.station.settings
-        checkpoint = None
-        if claim.checkpoint:
-            try:
-                checkpoint = self._ledger.fetch(claim.checkpoint.sha256, self.scratch / "resume.safetensors")
-            except BlobDamaged:
-                self._reject_checkpoint()
-                return None
-        snapshots = []
-        for taken in claim.snapshots:
-            try:
-                path = self.scratch / f"resume-snapshot-{taken.number}.safetensors"
-                snapshots.append(self._ledger.fetch(taken.sha256, path))
-            except BlobDamaged:
-                self._reject_snapshot(taken)
-                return None
-        count = len(self.devices)
+        settings, count = self.station.settings, len(self.devices)
+        try:
+            tasks = preparation.tasks(self.claim, settings, self._ledger.fetch, self.scratch, count)
+        except Damaged as damaged:
+            self._reject(damaged.ref)
+            return None
         return [
             Order(
-                spec=claim.spec_json,
-                dataset=claim.dataset,
-                dataset_sha256=claim.dataset_sha256,
+                task=task,
                 device=device,
                 rank=rank,
                 count=count,
@@ -130,13 +121,18 @@ class Supervisor:
                 threads=max(1, settings.threads_per_job // count),
                 resident_bytes=settings.resident_bytes,
                 scratch=self.scratch,
-                checkpoint=checkpoint if rank == 0 else None,
-                snapshots=tuple(snapshots) if rank == 0 else (),
-                checkpoint_seconds=settings.checkpoint_seconds,
-                report_seconds=settings.report_seconds,
             )
-            for rank, device in enumerate(self.devices)
+            for rank, (task, device) in enumerate(zip(tasks, self.devices, strict=True))
         ]
+
+    def _reject(self, damaged: CheckpointRef | SnapshotRef) -> None:
+        if isinstance(damaged, CheckpointRef):
+            self._reject_checkpoint()
+        elif self.claim.kind is Kind.TRAINING:
+            self._reject_snapshot(damaged)
+        else:
+            # Another job took it: it is not for this one to have it taken again.
+            self._finish(failure.member_damaged(damaged.number))
 
     @property
     def _has_refused_its_checkpoint(self) -> bool:
@@ -177,7 +173,7 @@ class Supervisor:
                 if more is None:
                     break
                 batch.extend(more)
-            if any(isinstance(message.event, StepsFinished) for message in batch):
+            if any(isinstance(message.event, StepsFinished | Advanced) for message in batch):
                 next_at = time.monotonic() + self.station.settings.report_seconds
             yield batch
             spool.stored(len(batch))
@@ -200,7 +196,7 @@ class Supervisor:
         """One transaction for the batch; the training's last word waits for the transaction that ends the job."""
         self._ledger.record(batch, self.scratch)
         # Only now: a training counts as finished when all that it reported is stored.
-        if isinstance(batch[-1].event, Failed | TrainingFinished | TrainingStopped):
+        if isinstance(batch[-1].event, Failed | Finished | Stopped):
             self._last = batch[-1]
         for message in batch:
             if message.file:
@@ -211,8 +207,8 @@ class Supervisor:
     def _finish(self, why_not: Failure | None) -> None:
         """Close the attempt and move the job in one transaction."""
         job_id, attempt = self.claim.job_id, self.claim.attempt
-        is_done = self._last is not None and isinstance(self._last.event, TrainingFinished)
-        why = AWAY_TOO_LONG if self._ledger.lost_patience.is_set() else attempts.STOPPED
+        is_done = self._last is not None and isinstance(self._last.event, Finished)
+        why = AWAY_TOO_LONG.format(kind=self.claim.kind) if self._ledger.lost_patience.is_set() else None
         self._ledger.end(
             lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=why_not, why=why)
         )
@@ -220,14 +216,14 @@ class Supervisor:
     def _failure(self, exit_code: int, kills_before: int) -> Failure | None:
         """What the training's end means; None where it was asked to stop or has done everything."""
         event = self._last.event if self._last else None
-        if isinstance(event, TrainingFinished):
+        if isinstance(event, Finished):
             return None
         if isinstance(event, Failed) and event.failure_class != FailureClass.INFRASTRUCTURE:
             # Trying again cannot help, whatever the training was asked to do meanwhile.
             return failure.told(event)
         if self._keeper.timed_out.is_set():
             return self._timeout
-        if isinstance(event, TrainingStopped) or self._keeper.is_ending:
+        if isinstance(event, Stopped) or self._keeper.is_ending:
             return None
         if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
             log.error("training broke", code=event.code, output=self._output.tail)
@@ -235,10 +231,10 @@ class Supervisor:
         if self._broken_by:
             return failure.of_the_worker(self._broken_by, self.station.scratch)
         if self._keeper.fell_silent.is_set():
-            return failure.fell_silent(self.station.settings.silence_seconds)
+            return failure.fell_silent(self.claim.kind, self.station.settings.silence_seconds)
         log.warning("child died", exit_code=exit_code, output=self._output.tail)
         is_for_memory = exit_code == -signal.SIGKILL and self.station.blame.takes_one(kills_before)
-        return failure.died(exit_code, out_of_memory=is_for_memory)
+        return failure.died(self.claim.kind, exit_code, out_of_memory=is_for_memory)
 
     @property
     def _timeout(self) -> Failure:

@@ -1,7 +1,9 @@
 """What endpoints take from their request."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
+from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Request, Security, params
@@ -22,7 +24,7 @@ from app.settings import Settings
 from app.store import ensembles, jobs, snapshots
 from app.store.engine import read
 from app.store.errors import NotFound
-from app.store.jobs import DEFAULT_OWNER
+from app.store.jobs import DEFAULT_OWNER, Idempotency
 from app.store.scopes import Scope
 from app.web.rendering import is_page
 from trainer import document
@@ -38,6 +40,7 @@ BODY_SECONDS = 30.0
 YAML = "application/yaml"
 LARGEST_YAML_BYTES = 64 * 1024
 """A spec has a few hundred lines at most, and reading YAML takes a hundred times as long as reading JSON."""
+KEY = re.compile(r"[\x21-\x7e]{1,200}")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
     scheme_name="key",
@@ -253,6 +256,15 @@ async def _gone(request: Request) -> None:
 JsonBody = Annotated[bytes, Depends(_json_body)]
 SpecBody = Annotated[bytes, Depends(_spec_body)]
 OptionalJsonBody = Annotated[bytes, Depends(_optional_json_body)]
+
+
+def idempotency_of(owner: str, key: str | None, body: bytes) -> Idempotency | None:
+    """What an `Idempotency-Key` stands for. Raises `Problem` for what is none."""
+    if key is None:
+        return None
+    if not KEY.fullmatch(key):
+        raise bad_header("Idempotency-Key", "Give 1 to 200 printable ASCII characters without spaces.")
+    return Idempotency(key, sha256(body).hexdigest(), owner)
 
 
 def wait_seconds(request: Request) -> int | None:

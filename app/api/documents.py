@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from app.api.schemas import KeyRequest, ProblemView, RetryRequest
 from app.errors import CONTENT_TYPE
 from trainer.spec import TrainingSpec
+from trainer.spec.scoring import ScoringSpec
 
 REF = "#/components/schemas/{model}"
 
@@ -54,6 +55,34 @@ SPEC_BODY: dict[str, Any] = {
     }
 }
 
+EXAMPLE_SCORING = {
+    "name": "five seeds, the best of their snapshots",
+    "members": {"kind": "jobs", "ids": ["job_0199a1b2c3d47000", "job_0199a1b2c3d47001"], "last": 3},
+    "select": {"kind": "greedy", "count": 20, "on": "validation/a"},
+    "temperature": {"on": "validation/a"},
+    "score_on": "validation/b",
+}
+
+SCORING_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="ScoringSpec")},
+                "examples": {
+                    "greedy selection": {"value": EXAMPLE_SCORING},
+                    "the smallest possible": {
+                        "value": {
+                            "name": "two together",
+                            "members": {"kind": "snapshots", "ids": ["snap_0199a1b2c3d47000", "snap_0199a1b2c3d47001"]},
+                        }
+                    },
+                },
+            }
+        },
+    }
+}
+
 RETRY_BODY: dict[str, Any] = {
     "requestBody": {
         "required": False,
@@ -84,6 +113,18 @@ SUBMITTED: dict[int | str, dict[str, Any]] = {
             "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
             "Idempotency-Replayed": {
                 "description": "`true` when the key's job was made before.",
+                "schema": {"type": "string"},
+            },
+        }
+    }
+}
+
+MADE_ENSEMBLE: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": {
+            "Location": {"description": "Where the ensemble is.", "schema": {"type": "string"}},
+            "Idempotency-Replayed": {
+                "description": "`true` when the key's ensemble was made before.",
                 "schema": {"type": "string"},
             },
         }
@@ -142,7 +183,7 @@ def install(app: FastAPI, version: str) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=TITLE, version=version, description=DESCRIPTION, routes=app.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (TrainingSpec, RetryRequest, KeyRequest, ProblemView):
+            for model in (TrainingSpec, ScoringSpec, RetryRequest, KeyRequest, ProblemView):
                 schema = model.model_json_schema(ref_template=REF)
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema

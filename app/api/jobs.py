@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -27,6 +26,7 @@ from app.api.deps import (
     SpecBody,
     Submitter,
     WatcherOf,
+    idempotency_of,
     matches,
     read_body,
     unless_gone,
@@ -34,14 +34,14 @@ from app.api.deps import (
 )
 from app.api.schemas import JobList, JobSummaryList, JobView, PlanView, RetryRequest
 from app.api.views import job_summaries, job_view, job_views, plan_view
-from app.errors import Problem, bad_header
+from app.errors import Problem
 from app.settings import Settings
 from app.store import datasets, jobs, wishes, workers
 from app.store.engine import read
 from app.store.engine import retry as transact
 from app.store.jobs import Idempotency, JobFilter, Sort
 from app.store.models import Dataset, Job
-from app.store.states import Status
+from app.store.states import Kind, Status
 from trainer.errors import Mistake, SpecInvalid
 from trainer.parsing import parse
 from trainer.plan import Plan, check
@@ -49,8 +49,6 @@ from trainer.spec import TrainingSpec
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 log = structlog.get_logger()
-
-KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 @router.post(
@@ -75,7 +73,7 @@ def submit(
 ) -> JobView:
     """Check the spec and queue it. Once this is answered, the job will reach a final state."""
     spec = parse(body)
-    idempotency = _idempotency(owner, idempotency_key, body)
+    idempotency = idempotency_of(owner, idempotency_key, body)
 
     def store(session: Session) -> tuple[JobView, bool]:
         # What the workers have may have changed since: the same request still stands for its job.
@@ -124,6 +122,7 @@ def index(
         list[Annotated[str, Field(max_length=100, pattern=NAME)]],
         Query(description="Only these; repeat the parameter.", max_length=200),
     ] = [],  # noqa: B006
+    kind: Annotated[list[Kind], Query(description="Any of these; repeat the parameter.")] = [Kind.TRAINING],  # noqa: B006
     status: Annotated[list[Status], Query(description="Any of these; repeat the parameter.")] = [],  # noqa: B006
     name: Annotated[
         str | None, Query(min_length=1, max_length=200, description="Part of the name, in any case.")
@@ -138,13 +137,17 @@ def index(
         Query(description="`summary`: a line each, without the spec and with a small curve of the accuracy."),
     ] = "full",
 ) -> JobList | JobSummaryList:
-    """A page of the jobs that the key sees. Take `next_cursor` to the next; the `Link` header has its address."""
+    """A page of the jobs that the key sees, trainings unless `kind` says otherwise.
+
+    Take `next_cursor` to the next; the `Link` header has its address.
+    """
     filters = JobFilter(
         tuple(sorted(set(status))),
         _text("name", name),
         _labels(label),
         _text("dataset", dataset),
         caller.sees,
+        tuple(sorted(set(kind))),
         tuple(sorted(set(id))),
     )
     with read(engine) as session:
@@ -293,14 +296,6 @@ def _submit(
         max_queued=settings.max_queued,
         idempotency=idempotency,
     )
-
-
-def _idempotency(owner: str, key: str | None, body: bytes) -> Idempotency | None:
-    if key is None:
-        return None
-    if not KEY.fullmatch(key):
-        raise bad_header("Idempotency-Key", "Give 1 to 200 printable ASCII characters without spaces.")
-    return Idempotency(key, sha256(body).hexdigest(), owner)
 
 
 def _labels(given: list[str]) -> tuple[tuple[str, str], ...]:

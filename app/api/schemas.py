@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.store.scopes import Scope
-from app.store.states import Action, FailureClass, Phase, Status, Wanted
+from app.store.states import Action, FailureClass, Kind, Phase, Status, Wanted
 from app.store.wishes import From
 from trainer.events import EnsembleKind
+from trainer.report import Report
 
 
 class View(BaseModel):
@@ -48,7 +49,7 @@ class EpochView(View):
 
 
 class ProgressView(View):
-    """How far a job has come."""
+    """How far a job has come. What is no training has one epoch, whose steps are the pieces of its work."""
 
     epoch: int = Field(description="The epoch in hand, counted from 1; 0 before the first.")
     epochs: int
@@ -89,12 +90,13 @@ class JobView(View):
     """A job as it is now. `version` rises with every change and is the `ETag`."""
 
     id: str
+    kind: Kind = Field(description="What it does: all kinds wait, run, fail and are tried again alike.")
     name: str
     labels: dict[str, str]
-    dataset: str
+    dataset: str | None = Field(description="Null where the job is to make one.")
     owner: str = Field(description="Owners take turns.")
     priority: int = Field(description="The highest is taken first.")
-    spec: dict[str, Any] = Field(description="The resolved spec: all defaults filled in.")
+    spec: dict[str, Any] = Field(description="The resolved spec of its kind: all defaults filled in.")
     spec_sha256: Sha256
     status: Status
     phase: Phase | None = Field(description="The step inside running.")
@@ -136,9 +138,10 @@ class JobSummaryView(View):
     """A job as a line of a list. What is not said here is as in a job's full view."""
 
     id: str
+    kind: Kind
     name: str
     labels: dict[str, str]
-    dataset: str
+    dataset: str | None
     owner: str
     priority: int
     status: Status
@@ -271,13 +274,22 @@ class SnapshotList(View):
     items: list[SnapshotView]
 
 
+class CombinedScoresView(View):
+    """How well an ensemble predicts."""
+
+    accuracy: Share
+    error: Share = Field(description="1 - accuracy.")
+    negative_log_likelihood: float | None = Field(description="Mean, in nats; null of a majority vote.")
+
+
 class MemberView(View):
     """A snapshot in an ensemble."""
 
     snapshot_id: str
+    job_id: str
     number: int
     epoch: int
-    weight: float = Field(description="Its share in the average.")
+    weight: float | None = Field(description="Its share in the average; null while it is still to be found out.")
     scores: ScoresView = Field(description="When it stands alone.")
 
 
@@ -288,25 +300,113 @@ class VoteScoresView(View):
     error: Share = Field(description="1 - accuracy.")
 
 
+class EnsembleLinksView(View):
+    """Where an ensemble and its job are."""
+
+    self_: str = Field(alias="self")
+    job: str
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
 class EnsembleView(View):
-    """Averaged predictions of several snapshots, or one model of averaged weights, beside the last model alone."""
+    """Combined predictions of several snapshots, or one model of averaged weights, beside a single model.
+
+    A training's stands beside its last model, on the validation split. One that was made by request, `combined`, is
+    scored by a job of its own, on the split that was named, beside its best member; until then there are no scores.
+    """
 
     id: str
-    job_id: str
-    kind: EnsembleKind = Field(description="As in the spec.")
+    job_id: str = Field(description="The training that made it, or the job that scores it.")
+    name: str = Field(description="That of its job.")
+    owner: str
+    status: Status = Field(description="That of its job.")
+    kind: EnsembleKind | Literal["combined"] = Field(description="As in a training's spec, or made by request.")
+    spec: dict[str, Any] | None = Field(
+        description="What was asked for, all defaults filled in and the snapshots named; null of a training's."
+    )
     averaged: int | None = Field(
         description="What the weights are the average of: epochs of swa, steps of ema; null where predictions are."
     )
-    scores: ScoresView = Field(description="Of averaged probabilities, or of the model of averaged weights.")
-    single: ScoresView = Field(description="The last model alone; of independent members, the last.")
+    scores: CombinedScoresView | None = Field(description="Of the ensemble, or of the model of averaged weights.")
+    single: ScoresView | None = Field(description="The last model, or the best member, alone.")
     geometric_mean: ScoresView | None = Field(
         description="Of the members' geometric mean, to compare; null in ensembles that were scored without it."
     )
     majority_vote: VoteScoresView | None = Field(
         description="Of a vote, to compare, where ties go to the largest sum of probabilities; null as before."
     )
-    members: list[MemberView]
+    members: list[MemberView] = Field(description="Until it is scored, all snapshots that it is chosen from.")
+    report: Report | None = Field(description="All that scoring has found; null in lists and of a training's.")
     created_at: datetime
+    links: EnsembleLinksView
+
+
+class EnsembleList(View):
+    """A page of ensembles, the newest first."""
+
+    items: list[EnsembleView]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
+
+
+class ComparedJobView(View):
+    """One of several trainings."""
+
+    id: str
+    name: str
+    status: Status
+    seed: int
+    last: EpochView | None = Field(description="The newest finished epoch.")
+    best: EpochView | None = Field(description="The epoch with the lowest validation loss.")
+    seconds: float = Field(description="Of all epochs together.")
+    ensemble: CombinedScoresView | None
+
+
+class DifferenceView(View):
+    """A value that is not the same in all specs."""
+
+    pointer: str = Field(description="JSON Pointer into the resolved specs.")
+    values: list[Any] = Field(description="One for each job; null where a spec has no such key.")
+
+
+class ComparedSeriesView(View):
+    """Figures by epoch, a list for each job; null where a job has not come so far."""
+
+    epochs: list[int]
+    train_loss: list[list[float | None]]
+    train_accuracy: list[list[float | None]]
+    validation_loss: list[list[float | None]]
+    validation_accuracy: list[list[float | None]]
+    learning_rate: list[list[float | None]]
+
+
+class MeanIntervalView(View):
+    """A figure over trainings that differ only in their seed."""
+
+    count: int
+    mean: float
+    std: float = Field(description="Of the trainings, not of the mean.")
+    low: float = Field(description="The mean's 95% interval, by Student's t.")
+    high: float
+
+
+class RepetitionView(View):
+    """Trainings that differ only in their seed."""
+
+    jobs: list[str]
+    seeds: list[int]
+    figures: dict[str, MeanIntervalView] = Field(
+        description="Of the last epoch, and of ensembles: each figure that two of them have."
+    )
+
+
+class CompareView(View):
+    """Trainings side by side, in the order of the request."""
+
+    jobs: list[ComparedJobView]
+    differences: list[DifferenceView] = Field(description="Names, labels, priorities and limits left out.")
+    series: ComparedSeriesView
+    repetitions: list[RepetitionView]
 
 
 class DatasetView(View):
@@ -521,5 +621,6 @@ class ProblemView(View):
     from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
     to: str | None = Field(default=None, description="409: the status that it cannot take.")
     allowed: list[Action] | None = Field(default=None, description="409: what may be asked of the job instead.")
+    ensembles: list[str] | None = Field(default=None, description="409: those that need what was to go.")
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from app.api.schemas import (
+    CombinedScoresView,
     DatasetView,
     DistributionView,
+    EnsembleLinksView,
     EnsembleView,
     EpochView,
     ErrorView,
@@ -32,12 +34,14 @@ from app.api.schemas import (
     WarningView,
     WorkerView,
 )
-from app.store import ensembles, metrics, turns
+from app.store import ensembles, jobs, metrics, turns
+from app.store.ensembles import Member
 from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
-from app.store.states import Phase
+from app.store.states import Kind, Phase
 from app.store.workers import Running
 from trainer.document import Document
 from trainer.plan import Plan
+from trainer.report import Report
 from trainer.schedule import warmup_epochs
 
 
@@ -109,33 +113,69 @@ def snapshot_view(snapshot: Snapshot, size: int) -> SnapshotView:
 
 
 def ensemble_view(session: Session, ensemble: Ensemble) -> EnsembleView:
-    """An ensemble with its members."""
-    members = [
-        MemberView(
-            snapshot_id=member.snapshot.id,
-            number=member.snapshot.number,
-            epoch=member.snapshot.epoch,
-            weight=member.weight,
-            scores=_scores(member.snapshot),
-        )
-        for member in ensembles.members(session, ensemble.id)
-    ]
-    single = ScoresView(
-        accuracy=ensemble.single_accuracy,
-        error=ensemble.single_error,
-        negative_log_likelihood=ensemble.single_negative_log_likelihood,
-    )
+    """An ensemble with its members and its report."""
+    (view,) = ensemble_views(session, [ensemble])
+    report = Report.model_validate(ensemble.report) if ensemble.report else None
+    return view.model_copy(update={"report": report})
+
+
+def ensemble_views(session: Session, found: Sequence[Ensemble]) -> list[EnsembleView]:
+    """Ensembles with their members, without reports."""
+    members = ensembles.members_of(session, [ensemble.id for ensemble in found])
+    by_id = jobs.several(session, [ensemble.job_id for ensemble in found])
+    return [_ensemble(by_id[one.job_id], one, members[one.id]) for one in found]
+
+
+def _ensemble(job: Job, ensemble: Ensemble, members: Sequence[Member]) -> EnsembleView:
     return EnsembleView(
         id=ensemble.id,
         job_id=ensemble.job_id,
+        name=job.name,
+        owner=job.owner,
+        status=job.status,
         kind=ensemble.kind,
+        spec=job.spec if job.kind is Kind.SCORING else None,
         averaged=ensemble.averaged,
-        scores=_scores(ensemble),
-        single=single,
+        scores=combined_scores(ensemble),
+        single=_single(ensemble),
         geometric_mean=_geometric_mean(ensemble),
         majority_vote=_majority_vote(ensemble),
-        members=members,
+        members=[_member(member) for member in members],
+        report=None,
         created_at=ensemble.created_at,
+        links=EnsembleLinksView(self_=f"/v1/ensembles/{ensemble.id}", job=f"/v1/jobs/{ensemble.job_id}"),
+    )
+
+
+def _member(member: Member) -> MemberView:
+    return MemberView(
+        snapshot_id=member.snapshot.id,
+        job_id=member.snapshot.job_id,
+        number=member.snapshot.number,
+        epoch=member.snapshot.epoch,
+        weight=member.weight,
+        scores=_scores(member.snapshot),
+    )
+
+
+def combined_scores(ensemble: Ensemble) -> CombinedScoresView | None:
+    """What an ensemble scores, once it is scored."""
+    if ensemble.accuracy is None:
+        return None
+    return CombinedScoresView(
+        accuracy=ensemble.accuracy,
+        error=ensemble.error,
+        negative_log_likelihood=ensemble.negative_log_likelihood,
+    )
+
+
+def _single(ensemble: Ensemble) -> ScoresView | None:
+    if ensemble.single_accuracy is None:
+        return None
+    return ScoresView(
+        accuracy=ensemble.single_accuracy,
+        error=ensemble.single_error,
+        negative_log_likelihood=ensemble.single_negative_log_likelihood,
     )
 
 
@@ -227,9 +267,10 @@ def _running(one: Running) -> RunningView:
 def _summary(job: Job, accuracies: list[float], position: int | None) -> JobSummaryView:
     return JobSummaryView(
         id=job.id,
+        kind=job.kind,
         name=job.name,
         labels=job.labels,
-        dataset=job.spec["dataset"],
+        dataset=job.spec.get("dataset"),
         owner=job.owner,
         priority=job.priority,
         status=job.status,
@@ -251,9 +292,10 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
     here = f"/v1/jobs/{job.id}"
     return JobView(
         id=job.id,
+        kind=job.kind,
         name=job.name,
         labels=job.labels,
-        dataset=job.spec["dataset"],
+        dataset=job.spec.get("dataset"),
         owner=job.owner,
         priority=job.priority,
         spec=job.spec,
@@ -313,5 +355,5 @@ def _error(job: Job) -> ErrorView | None:
     )
 
 
-def _scores(row: Snapshot | Ensemble) -> ScoresView:
+def _scores(row: Snapshot) -> ScoresView:
     return ScoresView(accuracy=row.accuracy, error=row.error, negative_log_likelihood=row.negative_log_likelihood)

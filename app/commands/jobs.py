@@ -12,6 +12,7 @@ commands = typer.Typer(rich_markup_mode=None)
 
 @commands.command("list")
 def list_jobs(
+    kind: Annotated[list[str] | None, typer.Option(help="training, scoring; repeatable. Default: training.")] = None,
     status: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     name: Annotated[str | None, typer.Option(help="Part of the name.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="key:value; repeatable.")] = None,
@@ -24,7 +25,7 @@ def list_jobs(
     from app import screen
 
     with terminal.client(url) as client:
-        jobs = list(client.jobs(status=status, name=name, label=label, dataset=dataset, limit=limit))
+        jobs = list(client.jobs(kind=kind, status=status, name=name, label=label, dataset=dataset, limit=limit))
     terminal.show(as_json, jobs, screen.job_table)
 
 

@@ -1,4 +1,4 @@
-"""What a job has left: metrics, layers, snapshots, its ensemble, events, logs."""
+"""What jobs have left: metrics, layers, snapshots, ensembles, events, logs, and all that side by side."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,6 +117,24 @@ def ensemble(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
         terminal.print_json(found)
     else:
         terminal.draw(screen.ensemble_table(found))
+
+
+@commands.command()
+def compare(
+    job_ids: Annotated[list[str], typer.Argument(metavar="ID ID ...", help="Ids of trainings.", show_default=False)],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show trainings side by side: specs, last figures, and means over those that differ only in their seed."""
+    from app import screen
+
+    with terminal.client(url) as client:
+        found = client.compare(job_ids)
+    if as_json:
+        terminal.print_json(found)
+        return
+    for table in screen.comparison_tables(found):
+        terminal.draw(table)
 
 
 @commands.command()

@@ -26,7 +26,7 @@ def watch(client: "Client", job_id: str, as_json: bool) -> None:
         terminal.print_json(job)
     else:
         console.print(screen.job_summary(job))
-        if job.status == "succeeded" and job.spec["ensemble"]["kind"] != "none":
+        if job.status == "succeeded" and (job.kind != "training" or job.spec["ensemble"]["kind"] != "none"):
             console.print(screen.ensemble_table(client.ensemble(job_id)))
     raise typer.Exit(exit_code(job.status))
 

@@ -17,9 +17,7 @@ from app.store.errors import Fenced
 from app.store.models import Attempt, Checkpoint, Epoch, Job, Snapshot
 from app.store.reports import Changes, Failure
 from app.store.snapshots import SnapshotRef
-from app.store.states import FailureClass, Outcome, Status, Wanted
-
-STOPPED = "The training was stopped"
+from app.store.states import FailureClass, Kind, Outcome, Status, Wanted
 
 
 def renew(session: Session, job_id: str, attempt: int, lease_seconds: float) -> Wanted:
@@ -51,6 +49,7 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
         job.phase = changes.phase
     if changes.progress:
         job.epoch, job.step = changes.progress.epoch, changes.progress.step
+        job.steps_per_epoch = changes.progress.steps or job.steps_per_epoch
         job.images_per_second = changes.progress.images_per_second
     for name, (steps, values) in changes.series.items():
         metrics.append(session, job_id, name, steps, values)
@@ -66,6 +65,8 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
         checkpoints.keep(session, job_id)
     if changes.ensemble:
         ensembles.store(session, job_id, changes.ensemble)
+    if changes.measured:
+        ensembles.store_measured(session, job_id, changes.measured)
     for kind, message, data in changes.events:
         events.append(session, job, kind, message, data)
     job.version += 1
@@ -89,7 +90,7 @@ def finish(
     *,
     is_done: bool = False,
     failure: Failure | None = None,
-    why: str = STOPPED,
+    why: str | None = None,
 ) -> Outcome:
     """End an attempt as the user wishes and as it went: everything done, failed, or else stopped. Raises `Fenced`.
 
@@ -118,6 +119,8 @@ def finish(
 def succeed(session: Session, job_id: str, attempt: int) -> None:
     """Everything asked for is stored. Raises `Fenced`."""
     job = _close(session, job_id, attempt, Outcome.SUCCEEDED)
+    if job.kind is Kind.SCORING:
+        ensembles.release_unchosen(session, job_id)
     _finish(session, job, Status.SUCCEEDED)
     events.append(session, job, "succeeded", f"The job succeeded after {job.step} steps.")
 
@@ -129,11 +132,11 @@ def cancel(session: Session, job_id: str, attempt: int) -> None:
     events.append(session, job, "cancelled", f"The job was cancelled at step {job.step}.")
 
 
-def release(session: Session, job_id: str, attempt: int, why: str = STOPPED) -> None:
+def release(session: Session, job_id: str, attempt: int, why: str | None = None) -> None:
     """Hand the job back, because the worker stops; not counted as a failure. Raises `Fenced`."""
     job = _close(session, job_id, attempt, Outcome.RELEASED)
     jobs.move(job, Status.QUEUED)
-    told = f"{why} and handed back; it will go on {_where(session, job_id)}."
+    told = f"{why or f'The {job.kind} was stopped'} and handed back; it will go on {_where(session, job_id)}."
     events.append(session, job, "released", told)
 
 

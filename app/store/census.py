@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.store import workers
 from app.store.clock import now
 from app.store.models import Attempt, Event, Job, Worker
-from app.store.states import Status
+from app.store.states import Kind, Status
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,11 @@ class Crew:
 
 @dataclass(frozen=True)
 class Census:
-    """Everything at one moment. What a spec may say for `device` is the key of `queues`, a kind that of `crews`."""
+    """Everything at one moment.
+
+    `jobs` are trainings; `queues` have jobs of every kind. What a spec may say for `device` is the key of `queues`, a
+    kind of device that of `crews`.
+    """
 
     jobs: Mapping[Status, int]
     queues: Mapping[str, Queue]
@@ -53,7 +57,7 @@ def images_per_second(session: Session, worker_id: str | None = None) -> float:
 
 
 def _jobs(session: Session) -> Mapping[Status, int]:
-    counts = session.execute(select(Job.status, func.count()).group_by(Job.status))
+    counts = session.execute(select(Job.status, func.count()).where(Job.kind == Kind.TRAINING).group_by(Job.status))
     return dict.fromkeys(Status, 0) | {status: count for status, count in counts}
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.store import ensembles, layers, metrics, snapshots
 from app.store.models import Checkpoint, Job
+from app.store.states import Kind
 
 KEPT = 2
 
@@ -36,12 +37,16 @@ def keep(session: Session, job_id: str, count: int = KEPT) -> None:
 
 
 def rewind(session: Session, job: Job, checkpoint: CheckpointRef | None) -> None:
-    """Remove what a job, held by the caller, reported after a checkpoint (None: at all): it will come again."""
+    """Remove what a job, held by the caller, reported after a checkpoint (None: at all): it will come again.
+
+    What is no training reports nothing by the step: it replaces what it has reported before.
+    """
     step = checkpoint.step if checkpoint else 0
-    metrics.forget_after(session, job.id, step)
-    layers.forget_after(session, job.id, step)
-    ensembles.forget(session, job.id)
-    snapshots.forget_after(session, job.id, step)
+    if job.kind is Kind.TRAINING:
+        metrics.forget_after(session, job.id, step)
+        layers.forget_after(session, job.id, step)
+        ensembles.forget(session, job.id)
+        snapshots.forget_after(session, job.id, step)
     job.step = step
     job.epoch = checkpoint.epoch + 1 if checkpoint else 0
     job.images_per_second = None

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import attempts, checkpoints, datasets, events, jobs, snapshots, turns
+from app.store import attempts, checkpoints, datasets, ensembles, events, jobs, snapshots, turns
 from app.store.checkpoints import CheckpointRef
 from app.store.clock import from_now
 from app.store.models import Attempt, Dataset, Job, Worker
 from app.store.snapshots import SnapshotRef
-from app.store.states import Status
+from app.store.states import Kind, Status
+from trainer.data import DataFacts
 from trainer.offer import Offer
 
 
@@ -20,16 +21,17 @@ from trainer.offer import Offer
 class Claim:
     """A job that is now this worker's, what it goes on from, and how long it may run.
 
-    Of `max_runtime` seconds, `seconds_left` are left to this attempt; both are None where there is no limit.
+    `spec` is a document of its `kind`; there is no data set where the job is to make one. Of `max_runtime`
+    seconds, `seconds_left` are left to this attempt; both are None where there is no limit.
     """
 
     job_id: str
     attempt: int
+    kind: Kind
     spec: Mapping[str, Any]
     device: str
     devices: int
-    dataset: str
-    dataset_sha256: str
+    dataset: DataFacts | None
     checkpoint: CheckpointRef | None
     snapshots: tuple[SnapshotRef, ...]
     max_runtime: float | None
@@ -78,18 +80,21 @@ def claim(
     )
     _tell_start(session, job, worker_id, device, step)
     session.flush()
-    dataset = session.get_one(Dataset, job.dataset_id)
-    taken = snapshots.of_job(session, job.id)
+    dataset = session.get_one(Dataset, job.dataset_id) if job.dataset_id else None
+    if job.kind is Kind.SCORING:
+        needed = ensembles.members_of_job(session, job.id)
+    else:
+        needed = snapshots.of_job(session, job.id)
     return Claim(
         job_id=job.id,
         attempt=job.attempt,
+        kind=job.kind,
         spec=job.spec,
         device=job.device,
         devices=job.devices,
-        dataset=dataset.name,
-        dataset_sha256=datasets.facts(dataset).sha256,
+        dataset=datasets.facts(dataset) if dataset else None,
         checkpoint=checkpoint,
-        snapshots=tuple(SnapshotRef(snapshot.number, snapshot.step, snapshot.sha256) for snapshot in taken),
+        snapshots=tuple(map(snapshots.ref, needed)),
         max_runtime=job.max_runtime,
         seconds_left=seconds_left,
     )

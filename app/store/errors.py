@@ -3,6 +3,7 @@
 StoreError
 ├── NotFound     no such row
 ├── MoveRefused  the job's status does not allow this; carries from, to and what is allowed
+├── InUse        ensembles are made of the job's snapshots; carries which
 ├── QueueFull    so many jobs wait already that no more are taken
 ├── KeyReused    the idempotency key stands for another request
 ├── KeyInFlight  a request with the same idempotency key is being answered right now
@@ -38,6 +39,15 @@ class MoveRefused(StoreError):
         self.before = before
         self.after = after
         self.allowed = tuple(allowed)
+
+
+class InUse(StoreError):
+    """A job may not be `done` while these ensembles have members of it."""
+
+    def __init__(self, job_id: str, done: str, ensembles: Sequence[str]) -> None:
+        named = ", ".join(ensembles[:5]) + (f" and {len(ensembles) - 5} more" if len(ensembles) > 5 else "")
+        super().__init__(f"Job {job_id} cannot be {done}: its snapshots are members of {named}. Delete these first.")
+        self.ensembles = tuple(ensembles)
 
 
 class QueueFull(StoreError):

@@ -1,18 +1,18 @@
-"""Jobs: submitted, found, listed, moved, deleted."""
+"""Jobs of every kind: submitted, found, listed, moved, deleted."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Select, func, or_, select, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
-from app.store import blobs, cursors, events, ids
+from app.store import blobs, cursors, events, ids, snapshots
 from app.store.clock import ago, now
 from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound, QueueFull
-from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, Snapshot
-from app.store.states import ACTIONS, Phase, Status, Wanted, check_move
+from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, Json, Snapshot
+from app.store.states import ACTIONS, Kind, Phase, Status, Wanted, check_move
 from trainer.spec import TrainingSpec
 
 Sort = Literal["created_at", "-created_at", "name", "-name"]
@@ -30,7 +30,31 @@ class JobFilter:
     labels: tuple[tuple[str, str], ...] = ()
     dataset: str | None = None
     owner: str | None = None
+    kind: tuple[Kind, ...] = (Kind.TRAINING,)
     ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What is to be done, whatever its kind. `spec` is the document that says it, with a `device` that it asks for.
+
+    What is no training counts `steps` of one epoch. `max_attempts` is None where the server's are to hold.
+    """
+
+    kind: Kind
+    name: str
+    spec: Json
+    spec_sha256: str
+    device: str
+    steps: int
+    epochs: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dataset_id: str | None = None
+    devices: int = 1
+    precision: str = "float32"
+    priority: int = 0
+    max_attempts: int | None = None
+    max_runtime: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,9 +77,38 @@ def submit(
     max_queued: int | None = None,
     idempotency: Idempotency | None = None,
 ) -> tuple[Job, bool]:
+    """Queue a training, or find the one that the same key made before, as `enqueue`."""
+    new = NewJob(
+        kind=Kind.TRAINING,
+        name=spec.name,
+        spec=spec.model_dump(mode="json"),
+        spec_sha256=spec.sha256,
+        device=spec.device,
+        steps=steps_per_epoch,
+        epochs=spec.total_epochs,
+        labels=spec.labels,
+        dataset_id=dataset.id,
+        devices=spec.devices,
+        precision=spec.execution.precision,
+        priority=spec.priority,
+        max_attempts=spec.max_attempts,
+        max_runtime=spec.max_runtime,
+    )
+    return enqueue(session, new, max_attempts=max_attempts, owner=owner, max_queued=max_queued, idempotency=idempotency)
+
+
+def enqueue(
+    session: Session,
+    new: NewJob,
+    *,
+    max_attempts: int,
+    owner: str = DEFAULT_OWNER,
+    max_queued: int | None = None,
+    idempotency: Idempotency | None = None,
+) -> tuple[Job, bool]:
     """Queue a job, or find the one that the same key made before; the flag says whether it is new.
 
-    `max_attempts` is for specs that say none.
+    `max_attempts` is for those that say none.
     Raises `KeyReused` when the key stands for another request, `KeyInFlight` while another submit holds it, and
     `QueueFull` while `max_queued` jobs wait. On PostgreSQL submits do not wait for each other's count, and so the
     queue may come to hold one job more for each submit that was being answered at that moment.
@@ -66,25 +119,26 @@ def submit(
         raise QueueFull(max_queued)
     job = Job(
         id=ids.new("job"),
-        name=spec.name,
-        labels=spec.labels,
-        dataset_id=dataset.id,
-        spec=spec.model_dump(mode="json"),
-        spec_sha256=spec.sha256,
-        device=spec.device,
-        devices=spec.devices,
-        precision=spec.execution.precision,
+        kind=new.kind,
+        name=new.name,
+        labels=dict(new.labels),
+        dataset_id=new.dataset_id,
+        spec=new.spec,
+        spec_sha256=new.spec_sha256,
+        device=new.device,
+        devices=new.devices,
+        precision=new.precision,
         owner=owner,
-        priority=spec.priority,
-        epochs=spec.total_epochs,
-        steps_per_epoch=steps_per_epoch,
+        priority=new.priority,
+        epochs=new.epochs,
+        steps_per_epoch=new.steps,
         status=Status.QUEUED,
         wanted=Wanted.RUN,
         version=0,
         attempt=0,
         event_count=0,
-        max_attempts=spec.max_attempts or max_attempts,
-        max_runtime=spec.max_runtime,
+        max_attempts=new.max_attempts or max_attempts,
+        max_runtime=new.max_runtime,
         first_attempt=1,
         # The bell follows the commit; should it be lost, the sweep finds this moment to be long ago.
         rung_at=now(),
@@ -123,6 +177,11 @@ def get(session: Session, job_id: str) -> Job:
     if job is None:
         raise NotFound("job", job_id)
     return job
+
+
+def several(session: Session, job_ids: Sequence[str]) -> Mapping[str, Job]:
+    """Those of the jobs that there are, by id."""
+    return {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
 
 
 def owner(session: Session, job_id: str) -> str:
@@ -168,11 +227,12 @@ def page(
 def delete(session: Session, job_id: str) -> None:
     """Remove a finished job, all that belongs to it, and the blobs that only it needed.
 
-    Raises `NotFound`, or `MoveRefused` for a job that is not final.
+    Raises `NotFound`, `MoveRefused` for a job that is not final, or `InUse` where ensembles are made of its snapshots.
     """
     job = lock(session, job_id)
     if not job.status.is_final:
         raise MoveRefused(job.id, job.status, "deleted", ACTIONS[job.status])
+    snapshots.refuse_use(session, job.id, "deleted")
     owned = [
         hash
         for table in (Snapshot, Checkpoint)
@@ -222,6 +282,8 @@ def _count_queued(session: Session) -> int:
 
 def _filtered(filters: JobFilter) -> Select[Job]:
     query = select(Job)
+    if filters.kind:
+        query = query.where(Job.kind.in_(filters.kind))
     if filters.status:
         query = query.where(Job.status.in_(filters.status))
     if filters.ids:

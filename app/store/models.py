@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.store.clock import Timestamp, now
 from app.store.scopes import Scope
-from app.store.states import FINAL, FailureClass, Outcome, Phase, Status, Wanted
+from app.store.states import FINAL, FailureClass, Kind, Outcome, Phase, Status, Wanted
 
 Json = dict[str, Any]
 
@@ -92,11 +92,13 @@ class Job(Base):
 
     `version` rises with every change that a reader can see; `attempt` is the fencing token; `event_count`
     numbers the job's events. Attempts before `first_attempt` do not count any more: the user had the job retried.
-    `max_runtime` is in seconds.
+    `max_runtime` is in seconds. `spec` is a document of the job's `kind`; what is no training has one epoch, whose
+    steps are the pieces of its work.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
+        CheckConstraint(one_of("kind", Kind), name="kind"),
         CheckConstraint(one_of("status", Status), name="status"),
         CheckConstraint(one_of("wanted", Wanted), name="wanted"),
         CheckConstraint(one_of("phase", Phase, optional=True), name="phase"),
@@ -120,9 +122,10 @@ class Job(Base):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[Kind] = mapped_column(word(Kind), server_default=Kind.TRAINING)
     name: Mapped[str]
     labels: Mapped[dict[str, str]]
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     spec: Mapped[Json]
     spec_sha256: Mapped[str] = mapped_column(String(64))
     device: Mapped[str]
@@ -340,21 +343,23 @@ class Checkpoint(Base):
 
 
 class Ensemble(Base):
-    """Averaged probabilities of snapshots, or averaged weights, on the validation split, beside the single last model.
+    """Combined predictions of snapshots, or averaged weights, beside a single model, as its job has scored them.
 
-    `averaged` counts the weights of `swa` and `ema`. What other combinations score is null where it was not asked yet.
+    That job is a training, whose last model stands beside it, or a scoring: then scores are null until it has come so
+    far, the best member stands beside it, and `report` has the rest of what it found. `averaged` counts the weights of
+    `swa` and `ema`. What other combinations score is null where it was not asked yet.
     """
 
     __tablename__ = "ensembles"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
-    accuracy: Mapped[float]
-    error: Mapped[float]
-    negative_log_likelihood: Mapped[float]
-    single_accuracy: Mapped[float]
-    single_error: Mapped[float]
-    single_negative_log_likelihood: Mapped[float]
+    accuracy: Mapped[float | None]
+    error: Mapped[float | None]
+    negative_log_likelihood: Mapped[float | None]
+    single_accuracy: Mapped[float | None]
+    single_error: Mapped[float | None]
+    single_negative_log_likelihood: Mapped[float | None]
     kind: Mapped[str] = mapped_column(server_default="snapshots")
     averaged: Mapped[int | None] = mapped_column(BigInteger)
     geometric_mean_accuracy: Mapped[float | None]
@@ -362,11 +367,12 @@ class Ensemble(Base):
     geometric_mean_negative_log_likelihood: Mapped[float | None]
     majority_vote_accuracy: Mapped[float | None]
     majority_vote_error: Mapped[float | None]
+    report: Mapped[Json | None]
     created_at: Mapped[datetime] = mapped_column(server_default=now())
 
 
 class EnsembleMember(Base):
-    """A snapshot's share in an ensemble."""
+    """A snapshot's share in an ensemble; null while it is still to be found out."""
 
     __tablename__ = "ensemble_members"
 
@@ -375,7 +381,7 @@ class EnsembleMember(Base):
         ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True, index=True
     )
     position: Mapped[int]
-    weight: Mapped[float]
+    weight: Mapped[float | None]
 
 
 class Worker(Base):

@@ -1,11 +1,11 @@
-"""What a worker tells of a training: what it has come to, and why it failed."""
+"""What a worker tells of a job: what it has come to, and why it failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.store.checkpoints import CheckpointRef
-from app.store.ensembles import NewEnsemble
+from app.store.ensembles import MeasuredEnsemble, NewEnsemble
 from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Phase
 from trainer.events import LayersInspected
@@ -25,11 +25,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come: the epoch in hand, steps done, and its speed since the last report."""
+    """How far a job has come: the epoch in hand, steps done, and its speed since the last report.
+
+    `steps` corrects how many there are in all, where that is found out on the way.
+    """
 
     epoch: int
     step: int
-    images_per_second: float
+    images_per_second: float | None = None
+    steps: int | None = None
 
 
 @dataclass
@@ -44,4 +48,5 @@ class Changes:
     snapshots: list[NewSnapshot] = field(default_factory=list)
     checkpoints: list[CheckpointRef] = field(default_factory=list)
     ensemble: NewEnsemble | None = None
+    measured: MeasuredEnsemble | None = None
     events: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)

@@ -8,15 +8,16 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.store import ids
-from app.store.errors import NotFound
-from app.store.models import Job, Snapshot
+from app.store.errors import InUse, NotFound
+from app.store.models import Ensemble, EnsembleMember, Job, Snapshot
 from trainer.events import Scores
 
 
 @dataclass(frozen=True)
 class SnapshotRef:
-    """A snapshot that was taken before the checkpoint."""
+    """A snapshot that a job goes on from: taken before its checkpoint, or to be scored."""
 
+    id: str
     number: int
     step: int
     sha256: str
@@ -56,6 +57,19 @@ def owner(session: Session, snapshot_id: str) -> str:
     if found is None:
         raise NotFound("snapshot", snapshot_id)
     return found
+
+
+def ref(snapshot: Snapshot) -> SnapshotRef:
+    """What a worker needs to know of it."""
+    return SnapshotRef(snapshot.id, snapshot.number, snapshot.step, snapshot.sha256)
+
+
+def refuse_use(session: Session, job_id: str, done: str) -> None:
+    """Raise `InUse` where ensembles of other jobs have members of this one, which is to be `done`; it is held."""
+    query = select(Ensemble.id).join(EnsembleMember).join(Snapshot, Snapshot.id == EnsembleMember.snapshot_id)
+    query = query.where(Snapshot.job_id == job_id, Ensemble.job_id != job_id).distinct().order_by(Ensemble.id)
+    if users := session.scalars(query).all():
+        raise InUse(job_id, done, users)
 
 
 def store(session: Session, job_id: str, new: NewSnapshot) -> None:

@@ -13,6 +13,14 @@ from enum import StrEnum
 from app.store.errors import MoveRefused
 
 
+class Kind(StrEnum):
+    """What a job does. Whatever it is, it waits, runs, fails and is tried again alike."""
+
+    TRAINING = "training"
+    SCORING = "scoring"
+    IMPORT = "import"
+
+
 class Status(StrEnum):
     """What a job is."""
 

@@ -1,15 +1,16 @@
 """What a user asks of a job: cancel, pause, resume, retry.
 
 Each is decided with the job's row held, and so of two that race one comes first and the other finds what it left.
-Asked again, a wish that is fulfilled or being fulfilled changes nothing. Raises `NotFound`, and `MoveRefused` where a
-job's state does not allow it. `who` asks, as the events tell it.
+Asked again, a wish that is fulfilled or being fulfilled changes nothing. Raises `NotFound`, `MoveRefused` where a
+job's state does not allow it, and `InUse` where ensembles are made of what a retry would take again. `who` asks, as the
+events tell it.
 """
 
 from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from app.store import checkpoints, events, jobs
+from app.store import checkpoints, events, jobs, snapshots
 from app.store.errors import MoveRefused
 from app.store.models import Job
 from app.store.states import ACTIONS, Action, Status, Wanted, check_move
@@ -78,6 +79,8 @@ def retry(session: Session, job_id: str, start: From, who: str = SOMEBODY) -> Jo
         return job
     if Action.RETRY not in ACTIONS[job.status]:
         raise MoveRefused(job.id, job.status, "retried", ACTIONS[job.status])
+    # Snapshots after the checkpoint would be taken again, as others.
+    snapshots.refuse_use(session, job.id, "retried")
     if start == "start":
         checkpoints.keep(session, job.id, 0)
     checkpoints.rewind(session, job, checkpoints.newest(session, job.id))

@@ -62,7 +62,11 @@ DECIDED = {
     "GET /v1/snapshots/{snapshot_id}": READ,
     "GET /v1/snapshots/{snapshot_id}/weights": READ,
     "HEAD /v1/snapshots/{snapshot_id}/weights": READ,
+    "GET /v1/ensembles": READ,
+    "POST /v1/ensembles": SUBMIT,
     "GET /v1/ensembles/{ensemble_id}": READ,
+    "DELETE /v1/ensembles/{ensemble_id}": SUBMIT,
+    "GET /v1/compare": READ,
     "GET /v1/datasets": READ,
     "GET /v1/datasets/{name}": READ,
     "GET /v1/workers": READ,
@@ -233,6 +237,37 @@ def test_lists_show_ones_own_and_an_admin_all(api: Api, door: Door) -> None:
     assert listed(door.key(READ)) == [mine["id"]]
     assert listed(door.key(SUBMIT, "bob")) == [theirs["id"]]
     assert listed(door.key(ADMIN, "bob")) == [theirs["id"], mine["id"]]
+
+
+def test_ensembles_are_made_of_ones_own_snapshots_alone(api: Api, door: Door) -> None:
+    training = api.shop.trained(options={"owner": "bob"})
+    document = {"name": "mine", "members": {"kind": "snapshots", "ids": api.shop.snapshots(training)}}
+    of_jobs = {"name": "mine", "members": {"kind": "jobs", "ids": [training.job_id]}}
+
+    answers = [api.http.post("/v1/ensembles", json=asked, headers=door.key(SUBMIT)) for asked in (document, of_jobs)]
+    theirs = api.http.post("/v1/ensembles", json=document, headers=door.key(SUBMIT, "bob")).json()
+
+    codes = [[place["code"] for place in answer.json()["errors"]] for answer in answers]
+    assert codes == [["unknown_snapshot"] * 2, ["unknown_job"]]
+    assert theirs["owner"] == "bob"
+    for scope, owner, seen in (
+        (READ, DEFAULT_OWNER, []),
+        (READ, "bob", [theirs["id"]]),
+        (ADMIN, DEFAULT_OWNER, [theirs["id"]]),
+    ):
+        listed = api.http.get("/v1/ensembles", headers=door.key(scope, owner)).json()["items"]
+        assert [one["id"] for one in listed] == seen
+
+
+def test_only_ones_own_trainings_are_compared(api: Api, door: Door) -> None:
+    mine, theirs = (api.shop.trained(options={"owner": owner}).job_id for owner in (DEFAULT_OWNER, "bob"))
+    asked = {"jobs": [mine, theirs]}
+
+    answers = [
+        api.http.get("/v1/compare", params=asked, headers=door.key(scope, "bob")).status_code for scope in (READ, ADMIN)
+    ]
+
+    assert answers == [404, 200]
 
 
 def test_a_page_of_anothers_list_does_not_go_on(api: Api, door: Door) -> None:

@@ -73,6 +73,15 @@ def judge(
     assert not breaches, "\n".join(map(str, breaches))
 
 
+def judge_story(system: System, job_id: str) -> None:
+    """Assert that a job of any kind has succeeded, and that its attempts and events tell one story."""
+    with read(system.engine) as session:
+        job = session.get_one(Job, job_id)
+        breaches = list(_history(session, job))
+        assert job.status is Status.SUCCEEDED, job.failure_message
+    assert not breaches, "\n".join(map(str, breaches))
+
+
 def breaches_of(system: System, specs: Mapping[str, Mapping[str, Any]]) -> list[Breach]:
     """Every promise that is broken now that all should be over."""
     return [*_left_running(system), *breaches_in_the_database(system, specs, reference.of)]

@@ -17,8 +17,9 @@ from app.store.errors import BlobDamaged, Fenced
 from app.store.models import Attempt, BlobChunk, Checkpoint, Job
 from app.store.reports import Changes, Failure, Progress
 from app.store.snapshots import NewSnapshot
-from app.store.states import FailureClass, Outcome, Phase, Status, Wanted
+from app.store.states import FailureClass, Kind, Outcome, Phase, Status, Wanted
 from tests.shop import ANY, ONE, ONE_CPU, ONE_FREE, Shop
+from trainer import data
 from trainer.events import Scores, VoteScores
 from trainer.offer import Offer
 
@@ -83,7 +84,8 @@ def test_a_claim_makes_an_attempt_and_tells_what_to_do(shop: Shop) -> None:
     assert (job.status, job.phase, job.attempt) == (Status.RUNNING, Phase.STARTING, 1)
     assert job.started_at is not None
     assert claim.spec["name"] == "x"
-    assert (claim.dataset, claim.checkpoint, claim.snapshots) == ("mnist5k", None, ())
+    assert claim.dataset == data.load("mnist5k").facts
+    assert (claim.kind, claim.checkpoint, claim.snapshots) == (Kind.TRAINING, None, ())
     assert outcomes(shop, claim.job_id) == [None]
     assert kinds(shop, claim.job_id) == ["submitted", "started"]
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from alembic import command
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from app.store import datasets, migrate
 from app.store import engine as engines
 from app.store.engine import read
+from app.store.states import Kind
 from tests.shop import Shop
 from trainer import data
 
@@ -48,6 +50,36 @@ def test_idempotency_keys_become_those_of_their_jobs_owners_and_what_was_stored_
         found = connection.execute(rows).all()
     assert found == [("bob", "a", jobs[0]), ("bob", "b", jobs[1])]
     assert shop.submit(key="a").id not in jobs
+
+
+def test_an_older_version_keeps_trainings_and_their_ensembles_and_no_other_kind_of_job(
+    engine: Engine, database_url: str
+) -> None:
+    shop = Shop(engine)
+    training = shop.trained()
+    made = shop.ensemble(shop.snapshots(training))
+
+    migrate.downgrade(database_url, "0007")
+    with engine.connect() as connection:
+        left = connection.execute(text("SELECT id FROM jobs")).scalars().all()
+        events = connection.execute(text("SELECT DISTINCT job_id FROM events")).scalars().all()
+        ensembles = connection.execute(text("SELECT id FROM ensembles")).scalars().all()
+    migrate.upgrade(database_url)
+
+    assert made.job_id != training.job_id
+    assert (left, events, ensembles) == ([training.job_id], [training.job_id], [])
+    assert shop.job(training.job_id).kind is Kind.TRAINING
+    assert len(shop.snapshots(training)) == 2
+
+
+@pytest.mark.parametrize(
+    "condition", ["kind = 'other'", "status = 'other'", "phase = 'training'", "dataset_id = 'none'"]
+)
+def test_what_the_table_of_jobs_refuses_is_refused_after_all_migrations(engine: Engine, condition: str) -> None:
+    job = Shop(engine).submit()
+
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(text(f"UPDATE jobs SET {condition} WHERE id = '{job.id}'"))
 
 
 def test_up_twice_is_up_once(engine: Engine, database_url: str) -> None:

@@ -3,13 +3,15 @@
 import pytest
 
 from app.store.checkpoints import CheckpointRef
-from app.store.ensembles import NewEnsemble
+from app.store.ensembles import MeasuredEnsemble, NewEnsemble
 from app.store.reports import Progress
 from app.store.states import Phase
 from trainer.events import (
+    Advanced,
     CheckpointReady,
     Distribution,
     EnsembleKind,
+    EnsembleMeasured,
     EnsembleMember,
     EnsembleScored,
     EpochFinished,
@@ -38,6 +40,23 @@ def test_reports_of_a_batch_are_joined() -> None:
 
     assert changes.series == {"loss": ([1, 2, 3], [0.5, 0.4, 0.3]), "learning_rate": ([1, 2, 3], [0.1, 0.1, 0.05])}
     assert changes.progress == Progress(2, 3, 20.0)
+
+
+def test_pieces_of_other_work_are_the_steps_of_one_epoch() -> None:
+    changes = changes_of([Message(Advanced(1, 9)), Message(Advanced(2, 8))], {})
+
+    assert changes.progress == Progress(1, 2, None, steps=8)
+
+
+def test_what_a_scoring_finds_is_kept_and_told() -> None:
+    report = {"accuracy": 0.95, "error": 0.05, "negative_log_likelihood": None, "split": "validation/b"}
+
+    changes = changes_of([Message(EnsembleMeasured((0.5, 0.0, 0.5), report, SCORES, VoteScores(0.9, 0.1)))], {})
+
+    assert changes.measured == MeasuredEnsemble((0.5, 0.0, 0.5), report, SCORES, VoteScores(0.9, 0.1))
+    ((kind, told, data),) = changes.events
+    assert (kind, told) == ("ensemble_scored", "Ensemble of 2: accuracy 95.00% on validation/b.")
+    assert data == {"accuracy": 0.95, "error": 0.05, "negative_log_likelihood": None}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.worker.conftest import Plant
 from tests.worker.test_worker import SECONDS, await_epoch, await_status, files, kinds, status
 from trainer import data
 from worker.devices import Devices
-from worker.order import Order
+from worker.order import Data, Order, TrainingTask
 from worker.team import Team
 
 LONG: dict[str, Any] = {
@@ -147,9 +147,14 @@ def test_what_the_third_of_three_says_is_told(tmp_path: Path, monkeypatch: pytes
     _, output = multiprocessing.Pipe()
     orders = [
         Order(
-            spec=chosen.model_dump_json(),
-            dataset=chosen.dataset,
-            dataset_sha256=dataset.sha256 if rank < 2 else "of other data",
+            task=TrainingTask(
+                spec=chosen.model_dump_json(),
+                data=Data(chosen.dataset, dataset.sha256 if rank < 2 else "of other data"),
+                checkpoint=None,
+                snapshots=(),
+                checkpoint_seconds=60,
+                report_seconds=1,
+            ),
             device="cpu",
             rank=rank,
             count=3,
@@ -157,10 +162,6 @@ def test_what_the_third_of_three_says_is_told(tmp_path: Path, monkeypatch: pytes
             threads=1,
             resident_bytes=None,
             scratch=tmp_path,
-            checkpoint=None,
-            snapshots=(),
-            checkpoint_seconds=60,
-            report_seconds=1,
         )
         for rank in range(3)
     ]

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.events import (
+    Advanced,
     CheckpointReady,
     Distribution,
+    EnsembleMeasured,
     EnsembleMember,
     EnsembleScored,
     EpochFinished,
@@ -21,6 +23,8 @@ from trainer.events import (
     Scores,
     SnapshotTaken,
     StepsFinished,
+    TaskFinished,
+    TaskStopped,
     TrainingFinished,
     TrainingStarted,
     TrainingStopped,
@@ -52,6 +56,10 @@ STATISTICS = LayerStatistics(2, "conv1", "Convolution", VALUES, VALUES, None, 0.
         LayersInspected(3, 96, STATISTICS.activations, (STATISTICS, STATISTICS)),
         LintFound("activation5", "vanishing", "Layer 10 (activation5): its outputs have vanished."),
         NetworkPruned(1, 5, 160, 0.2, (LayerPruned("hidden1", 1_000, 800), LayerPruned("output", 100, 80))),
+        EnsembleMeasured((0.75, 0.25), {"growth": [{"error": 0.1 + 0.2}], "brier": None}, SCORES, VoteScores(0.9, 0.1)),
+        Advanced(3, 7),
+        TaskStopped(),
+        TaskFinished(),
         TrainingStopped(7),
         TrainingFinished(640),
         Failed("diverged", "loss_not_finite", "The loss became nan.", {"epoch": 2}, "Lower it.", 41),

@@ -66,7 +66,7 @@ function drawJob() {
     end && ["Left", duration((new Date(end) - Date.now()) / 1000)],
     job.status === "queued" && ["In line", job.queue_position === 1 ? "next" : whole(job.queue_position)],
     ["Attempt", `${job.attempt} of ${job.max_attempts}`],
-    ["Data set", job.dataset],
+    ["Data set", job.dataset ?? "–"],
     ["Owner", job.owner],
     job.priority !== 0 && ["Priority", String(job.priority)],
     ["Submitted", time(job.created_at)],
@@ -281,7 +281,7 @@ const refreshEnsemble = atMostEvery(500, async () => {
     await call(`${here}/ensemble`).then(drawEnsemble, () => {});
     return;
   }
-  const isAsked = job.spec.ensemble.kind !== "none";
+  const isAsked = job.spec.ensemble && job.spec.ensemble.kind !== "none";
   const text = !isAsked ? "The spec asks for none." : job.finished_at ? "It was never scored." : "It is scored when the training is done.";
   $("ensemble").replaceChildren(el("p.faint", {}, text));
 });

@@ -153,7 +153,7 @@ function cells(job, isSelected) {
     cell("status", el(`span.badge.${job.status}`, {}, doing(job))),
     cell("progress", ...progress(job)),
     cell("accuracy", sparkline(job.validation_accuracies), el("b", {}, percent(job.validation_accuracy))),
-    cell("dataset", job.dataset),
+    cell("dataset", job.dataset ?? "–"),
     cell("owner", job.owner),
     cell("age", time(job.created_at)),
   ];
