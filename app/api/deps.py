@@ -28,6 +28,8 @@ from app.store.engine import read
 from app.store.errors import NotFound
 from app.store.jobs import DEFAULT_OWNER, Idempotency
 from app.store.scopes import Scope
+from app.web.rendering import is_page
+from trainer import document
 from trainer.errors import SpecInvalid
 from trainer.parsing import load
 
@@ -40,6 +42,9 @@ BODY_SECONDS = 30.0
 """How long a body may take to come."""
 FILE_SECONDS = 600.0
 """How long a part of a file may, or a small one: a part of the usual size within that is some 14 kB a second."""
+YAML = "application/yaml"
+LARGEST_YAML_BYTES = 64 * 1024
+"""A spec has a few hundred lines at most, and reading YAML takes a hundred times as long as reading JSON."""
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
@@ -156,9 +161,11 @@ UploadId = Annotated[str, Depends(_own_upload)]
 def refuse_unknown_parameters(request: Request) -> None:
     """A misspelt query parameter would otherwise be a filter that filters nothing.
 
-    Who may not come in is told that first, by the endpoint.
+    The dashboard's pages keep their own there. Who may not come in is told that first, by the endpoint.
     """
     route = request.scope["route"]
+    if is_page(request.url.path):
+        return
     if not request.query_params or not isinstance(route, APIRoute) or isinstance(request.scope["caller"], Exception):
         return
     fields = get_flat_params(route.dependant)
@@ -183,6 +190,17 @@ async def _json_body(request: Request, settings: SettingsOf) -> bytes:
     return await bounded(request, settings.max_body_bytes)
 
 
+async def _spec_body(request: Request, settings: SettingsOf) -> bytes:
+    """A spec as JSON, whether it comes so or as YAML, whose text is kept to tell lines by."""
+    if content_type(request) != YAML:
+        _demand_json(request, " or YAML with application/yaml")
+        return await bounded(request, settings.max_body_bytes)
+    body = await bounded(request, min(settings.max_body_bytes, LARGEST_YAML_BYTES))
+    found = await run_in_threadpool(document.load, body)
+    request.state.document = found
+    return found.json
+
+
 async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
     """The same, and nothing where nothing comes."""
     body = await bounded(request, settings.max_body_bytes)
@@ -196,15 +214,15 @@ def content_type(request: Request) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def _demand_json(request: Request) -> None:
+def _demand_json(request: Request, instead: str = "") -> None:
     kind = content_type(request)
     if kind != "application/json":
-        detail = f"Send JSON with Content-Type: application/json, not {kind or 'nothing'}."
+        detail = f"Send JSON with Content-Type: application/json{instead}, not {kind or 'nothing'}."
         raise Problem(415, "unsupported-media-type", detail)
 
 
 async def bounded(request: Request, limit: int) -> bytes:
-    """The body, refused once it is over the limit."""
+    """The body, refused with 413 once it is over `limit` bytes."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -273,6 +291,7 @@ async def _gone(request: Request) -> None:
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]
+SpecBody = Annotated[bytes, Depends(_spec_body)]
 OptionalJsonBody = Annotated[bytes, Depends(_optional_json_body)]
 
 

@@ -72,9 +72,7 @@ def ready(session: Session, name: str, owner: str | None) -> Dataset:
     held = _called(name, owner).with_for_update(read=True, key_share=True)
     dataset = session.scalars(held, execution_options={"populate_existing": True}).first()
     if dataset is None:
-        known = session.scalars(
-            select(Dataset.name).where(_seen_by(owner), Dataset.ready_at.is_not(None)).order_by(Dataset.name)
-        ).all()
+        known = names(session, owner)
         more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
         detail = f"There is no data set {name}. There is {', '.join(known[:MOST_NAMED])}{more}."
         raise SpecInvalid([Mistake("/dataset", "unknown_dataset", detail)])
@@ -82,6 +80,12 @@ def ready(session: Session, name: str, owner: str | None) -> Dataset:
         detail = f"The data set {name} is not there yet: its import has not succeeded."
         raise SpecInvalid([Mistake("/dataset", "dataset_not_ready", detail)])
     return dataset
+
+
+def names(session: Session, owner: str | None) -> Sequence[str]:
+    """What a spec of an owner's (None: of whoever sees all) may name."""
+    query = select(Dataset.name).where(_seen_by(owner), Dataset.ready_at.is_not(None))
+    return session.scalars(query.order_by(Dataset.name)).all()
 
 
 def page(session: Session, owner: str | None, after: str | None, limit: int) -> tuple[Sequence[Dataset], str | None]:
