@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from trainer.datasets.limits import Limits
+from trainer.datasets.options import ImportOptions
 from trainer.spec import TrainingSpec
 
 ROOT = Path(__file__).parents[1]
@@ -52,3 +55,15 @@ def test_the_readmes_tree_names_every_module() -> None:
     modules = {path.name for package in ("app", "trainer", "worker") for path in (ROOT / package).glob("*.py")}
 
     assert modules - named == {"__init__.py"}
+
+
+def test_the_limits_of_an_import_are_told_with_their_defaults() -> None:
+    text = (ROOT / "docs" / "datasets.md").read_text()
+
+    for limit in fields(Limits):
+        assert f"| `{limit.name}` | {limit.default} |" in text
+
+
+@pytest.mark.parametrize("option", ImportOptions.model_fields)
+def test_every_option_of_an_import_is_told(option: str) -> None:
+    assert f"`{option}" in (ROOT / "docs" / "datasets.md").read_text()

@@ -14,6 +14,7 @@ import torch
 
 from trainer import checkpoint, data, device, document, processes, snapshot
 from trainer.data import DataSet
+from trainer.datasets import loading
 from trainer.errors import SpecInvalid, TrainerError
 from trainer.events import (
     CheckpointReady,
@@ -46,14 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         spec = _spec(options.spec)
-        dataset = _dataset(options.data, spec)
-        _check(options.spec, spec, dataset)
-        folder = options.out or Path("runs") / _slug(spec.name)
-        with take_place(spec, options.data, options.threads) as place:
-            if place.rank > 0:
-                follow(spec, dataset, place)
-                return DONE
-            return Run(spec, folder, place, resume=options.resume, shows_layers=options.layers).lead(dataset)
+        with loading.opened_at(options.data) as data_folder:
+            return _run(options, spec, data_folder)
     except SpecInvalid as error:
         for mistake in error.mistakes:
             print(mistake.detail, file=sys.stderr)
@@ -64,6 +59,18 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _run(options: argparse.Namespace, spec: TrainingSpec, data_folder: Path | None) -> int:
+    """Train from a folder that has the data, else from the spec's bundled data set."""
+    dataset = _dataset(data_folder, spec)
+    _check(options.spec, spec, dataset)
+    folder = options.out or Path("runs") / _slug(spec.name)
+    with take_place(spec, data_folder, options.threads) as place:
+        if place.rank > 0:
+            follow(spec, dataset, place)
+            return DONE
+        return Run(spec, folder, place, resume=options.resume, shows_layers=options.layers).lead(dataset)
 
 
 class Run:
@@ -175,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description="Train a spec, with no server.")
     parser.add_argument("spec", type=Path, help="the spec, YAML or JSON")
     parser.add_argument(
-        "--data", type=Path, help="folder with MNIST's four IDX files; default: the spec's data set, bundled"
+        "--data", type=Path, help="a pack, or what docs/datasets.md lists; default: the spec's data set, bundled"
     )
     parser.add_argument("--out", type=Path, help="folder for what comes out; default: runs/NAME")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
@@ -208,7 +215,7 @@ def _located(read: document.Document, error: SpecInvalid) -> SpecInvalid:
 
 
 def _dataset(folder: Path | None, spec: TrainingSpec) -> DataSet:
-    return data.load_folder(folder) if folder else data.load(spec.dataset)
+    return loading.load(folder) if folder else data.load(spec.dataset)
 
 
 def _slug(name: str) -> str:

@@ -1,32 +1,28 @@
-"""Data sets as whole arrays in memory, and the reader of MNIST's file format.
+"""Data sets as arrays in memory, or mapped into it.
 
 Two come with the package: `mnist5k`, 5,000 digits of MNIST (`trainer/mnist5k/NOTICE.md` says whose they are), and
 `gaussian`, noise to watch how signals pass through layers.
 """
 
-import gzip
-import struct
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.datasets.idx import read_idx
 from trainer.errors import DataInvalid
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 DIGITS = tuple("0123456789")
-
-UNSIGNED_BYTE = 8
-LARGEST_IDX_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -61,22 +57,29 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A training and a validation split of images of one size."""
+    """A training and a validation split of images of one size, and a test split where there is one.
+
+    `known_sha256` is the hash where it was computed before, so that a large data set is not read for it.
+    """
 
     name: str
     train: Split
     validation: Split
     classes: tuple[str, ...]
+    test: Split | None = None
+    known_sha256: str | None = None
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the content: class names, shapes and bytes of both splits. The name has no part in it."""
-        digest = sha256("\0".join(self.classes).encode())
-        for split in (self.train, self.validation):
-            for array in (split.images, split.labels):
-                digest.update(repr((array.shape, array.dtype.str)).encode())
-                digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        """Hash of the content, as `content_hash` has it."""
+        return self.known_sha256 or content_hash(self)
+
+    def splits(self) -> Iterator[tuple[str, Split]]:
+        """The splits that there are, by name: training, validation, test."""
+        yield "train", self.train
+        yield "validation", self.validation
+        if self.test:
+            yield "test", self.test
 
     @property
     def facts(self) -> DataFacts:
@@ -94,6 +97,35 @@ class DataSet:
         )
 
 
+class ContentHash:
+    """The hash of a data set in the making: class names, then shape, type and bytes of each array as they come."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._digest = sha256("\0".join(classes).encode())
+
+    def begin(self, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
+        """An array of this shape follows."""
+        self._digest.update(repr((shape, dtype.str)).encode())
+
+    def update(self, part: NDArray[Any]) -> None:
+        """The next rows of it, in C order."""
+        self._digest.update(np.ascontiguousarray(part).data)
+
+    def hexdigest(self) -> str:
+        """The hash of all that came."""
+        return self._digest.hexdigest()
+
+
+def content_hash(dataset: DataSet) -> str:
+    """Class names, shapes and bytes of all splits, read once from end to end. The name has no part in it."""
+    content = ContentHash(dataset.classes)
+    for _, split in dataset.splits():
+        for array in (split.images, split.labels):
+            content.begin(array.shape, array.dtype)
+            content.update(array)
+    return content.hexdigest()
+
+
 def load(name: str) -> DataSet:
     """A bundled data set by its name. Raises `DataInvalid`."""
     if name not in BUNDLED:
@@ -107,28 +139,6 @@ def load_folder(folder: Path) -> DataSet:
     Classes are named by their numbers. Raises `DataInvalid`, which names the file and the reason.
     """
     return _load(folder, folder.name, None)
-
-
-def read_idx(path: Traversable) -> NDArray[np.uint8]:
-    """An array of unsigned bytes in IDX, the format of MNIST, gzip or not. Raises `DataInvalid`."""
-    data = _bytes(path)
-    if len(data) < 4 or data[:2] != b"\0\0":
-        raise DataInvalid(f"{path.name} is not an IDX file: it does not begin with two zero bytes.")
-    kind, dimensions = data[2], data[3]
-    if kind != UNSIGNED_BYTE:
-        raise DataInvalid(f"{path.name} holds numbers of type {kind:#04x}; only unsigned bytes (0x08) are read.")
-    start = 4 + 4 * dimensions
-    if dimensions == 0 or len(data) < start:
-        raise DataInvalid(f"{path.name} ends within its header.")
-    shape = struct.unpack(f">{dimensions}I", data[4:start])
-    promised = 1
-    for size in shape:
-        promised *= size
-    if promised != len(data) - start:
-        raise DataInvalid(
-            f"{path.name} promises {promised} bytes ({'×'.join(map(str, shape))}) and holds {len(data) - start}."
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
 def _mnist5k() -> DataSet:
@@ -180,20 +190,6 @@ def _file(folder: Traversable, name: str) -> Traversable:
         if candidate.is_file():
             return candidate
     raise DataInvalid(f"There is no {name} (or {name}.gz) in {folder.name}.")
-
-
-def _bytes(path: Traversable) -> bytes:
-    with path.open("rb") as file:
-        if not path.name.endswith(".gz"):
-            return file.read()
-        try:
-            with gzip.open(file) as unpacked:
-                data: bytes = unpacked.read(LARGEST_IDX_BYTES + 1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataInvalid(f"{path.name} is a damaged gzip file: {error}.") from error
-    if len(data) > LARGEST_IDX_BYTES:
-        raise DataInvalid(f"{path.name} unpacks to more than {LARGEST_IDX_BYTES} bytes.")
-    return data
 
 
 def _size(split: Split) -> str:

@@ -3,6 +3,7 @@
 TrainerError
 ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
 ├── DataInvalid      the data set cannot be read or does not fit the spec
+│   └── DataRefused  files that make no data set; carries what is wrong, entry by entry
 ├── DeviceUnavailable  the devices that the spec asks for are not here
 ├── PeerLost         another process of the same training is gone
 ├── ExecutionUnavailable  the precision or compiler that the spec asks for cannot be had here
@@ -26,6 +27,19 @@ class Mistake:
     """
 
     pointer: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with what a data set is to be made of.
+
+    `entry` is the file's path in the folder or archive, or the source's own name where it is about the whole. `code` is
+    a stable word for programs, `detail` a sentence for people that says what is wrong and what would be right.
+    """
+
+    entry: str
     code: str
     detail: str
 
@@ -55,6 +69,20 @@ class SpecInvalid(TrainerError):
 
 class DataInvalid(TrainerError):
     """A data set that cannot be read; the message names the file and the reason."""
+
+
+class DataRefused(DataInvalid):
+    """What was given makes no data set.
+
+    `findings` is never empty and holds the first ones only; `count` is how many there were.
+    """
+
+    def __init__(self, findings: Sequence[Finding], count: int | None = None) -> None:
+        self.findings = tuple(findings)
+        self.count = len(self.findings) if count is None else count
+        told = [f"{finding.entry}: {finding.detail}" for finding in self.findings]
+        more = self.count - len(told)
+        super().__init__("\n".join(told + ([f"… and {more} more."] if more else [])))
 
 
 class DeviceUnavailable(TrainerError):

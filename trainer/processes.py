@@ -19,6 +19,7 @@ import torch
 
 from trainer import data, device
 from trainer.data import DataSet
+from trainer.datasets import loading
 from trainer.errors import DeviceUnavailable, Mistake, PeerLost, SpecInvalid, TrainerError
 from trainer.offer import Offer
 from trainer.replicas import meet, meeting_file
@@ -125,7 +126,7 @@ def _start_following(spec_json: str, folder: Path | None, place: Place, ready: C
     """In a process of its own, which leaves Ctrl-C to the first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = TrainingSpec.model_validate_json(spec_json)
-    dataset = data.load_folder(folder) if folder else data.load(spec.dataset)
+    dataset = loading.load(folder) if folder else data.load(spec.dataset)
     ready.send(True)
     with suppress(TrainerError):
         follow(spec, dataset, place)

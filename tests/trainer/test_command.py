@@ -161,8 +161,8 @@ def test_a_missing_spec_is_named(tmp_path: Path) -> None:
 def test_missing_data_are_named(tmp_path: Path) -> None:
     done = run(written(tmp_path), "--data", tmp_path / "nowhere")
 
-    assert done.returncode == 3
-    assert "There is no train-images-idx3-ubyte" in done.stderr
+    assert done.returncode == 2
+    assert "nowhere: No such file" in done.stderr
 
 
 def test_nothing_to_resume_from_is_said(tmp_path: Path) -> None:
