@@ -122,6 +122,8 @@ def _store_problem(error: store.StoreError) -> Problem:
             return Problem(409, "move-refused", str(error), **members)
         case store.InUse():
             return Problem(409, "in-use", str(error), ensembles=list(error.ensembles))
+        case store.NotScored():
+            return Problem(409, "not-scored", str(error))
         case store.QueueFull():
             return Problem(429, "queue-full", str(error), headers={"Retry-After": str(QUEUE_FULL_SECONDS)})
         case store.KeyReused():

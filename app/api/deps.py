@@ -1,7 +1,7 @@
 """What endpoints take from their request."""
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.access import Caller, missing_scope
 from app.errors import Problem, bad_header
 from app.notify import Watcher
+from app.predictor import Predictor
 from app.queue import Bell
 from app.settings import Settings
 from app.store import ensembles, jobs, snapshots
@@ -50,6 +51,11 @@ def _bell(request: Request) -> Bell:
 def _watcher(request: Request) -> Watcher:
     watcher: Watcher = request.app.state.watcher
     return watcher
+
+
+def _predictor(request: Request) -> Predictor:
+    predictor: Predictor = request.app.state.predictor
+    return predictor
 
 
 def _settings(request: Request) -> Settings:
@@ -100,6 +106,7 @@ def _owner(
 EngineOf = Annotated[Engine, Depends(_engine)]
 BellOf = Annotated[Bell, Depends(_bell)]
 WatcherOf = Annotated[Watcher, Depends(_watcher)]
+PredictorOf = Annotated[Predictor, Depends(_predictor)]
 SettingsOf = Annotated[Settings, Depends(_settings)]
 OwnerOf = Annotated[str, Depends(_owner)]
 
@@ -159,31 +166,42 @@ def refuse_unknown_parameters(request: Request) -> None:
 async def _json_body(request: Request, settings: SettingsOf) -> bytes:
     """The body as it comes, refused once it is over the limit, whatever Content-Length says."""
     _demand_json(request)
-    return await _bounded(request, settings.max_body_bytes)
+    return await bounded(request, settings.max_body_bytes)
 
 
 async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
     """The same, and nothing where nothing comes."""
-    body = await _bounded(request, settings.max_body_bytes)
+    body = await bounded(request, settings.max_body_bytes)
     if body:
         _demand_json(request)
     return body
 
 
 def _demand_json(request: Request) -> None:
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = content_type(request)
     if kind != "application/json":
         detail = f"Send JSON with Content-Type: application/json, not {kind or 'nothing'}."
         raise Problem(415, "unsupported-media-type", detail)
 
 
-async def _bounded(request: Request, limit: int) -> bytes:
-    body = bytearray()
+def content_type(request: Request) -> str:
+    """What the body is said to be, without parameters."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """The body as it comes. Raises `Problem` once it is over the limit."""
+    length = 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
+        length += len(chunk)
+        if length > limit:
             raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
-    return bytes(body)
+        yield chunk
+
+
+async def bounded(request: Request, limit: int) -> bytes:
+    """The whole body. Raises `Problem` once it is over the limit."""
+    return b"".join([chunk async for chunk in chunks(request, limit)])
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]

@@ -4,6 +4,7 @@ StoreError
 ├── NotFound     no such row
 ├── MoveRefused  the job's status does not allow this; carries from, to and what is allowed
 ├── InUse        ensembles are made of the job's snapshots; carries which
+├── NotScored    the ensemble is still to be scored
 ├── QueueFull    so many jobs wait already that no more are taken
 ├── KeyReused    the idempotency key stands for another request
 ├── KeyInFlight  a request with the same idempotency key is being answered right now
@@ -48,6 +49,13 @@ class InUse(StoreError):
         named = ", ".join(ensembles[:5]) + (f" and {len(ensembles) - 5} more" if len(ensembles) > 5 else "")
         super().__init__(f"Job {job_id} cannot be {done}: its snapshots are members of {named}. Delete these first.")
         self.ensembles = tuple(ensembles)
+
+
+class NotScored(StoreError):
+    """An ensemble whose members and shares are still to be found out."""
+
+    def __init__(self, ensemble_id: str) -> None:
+        super().__init__(f"Ensemble {ensemble_id} is not scored yet; watch its job.")
 
 
 class QueueFull(StoreError):

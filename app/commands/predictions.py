@@ -1,0 +1,34 @@
+"""What a snapshot or an ensemble says of images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.commands import terminal
+from app.commands.terminal import AsJson, Url
+
+commands = typer.Typer(rich_markup_mode=None)
+
+
+@commands.command()
+def predict(
+    id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Of a snapshot, an ensemble, or the job that made one.", show_default=False),
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE ...", help="Image files.", show_default=False)],
+    top: Annotated[int, typer.Option(min=1, max=1000, help="How many of the likeliest classes.")] = 3,
+    members: Annotated[bool, typer.Option("--members", help="How far the members disagree.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what images show, as a snapshot or an ensemble sees them."""
+    from app import screen
+
+    with terminal.client(url) as client:
+        found = client.predict(id, images, top_k=top, members=members)
+    if as_json:
+        terminal.print_json(found)
+    else:
+        terminal.draw(screen.predictions_table(found, [path.name for path in images]))
