@@ -11,7 +11,7 @@ from app.store import engine, workers
 
 
 def main(kind: str) -> int:
-    """0 while a worker of this host has said lately that it lives, in the database or, for predictions, to the broker."""
+    """0 while a worker of this host lives: the database says so of trainings, the broker of predictions."""
     settings, host = Settings(), socket.gethostname()
     if kind == "prediction":
         with Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=5.0) as broker:

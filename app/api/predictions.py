@@ -101,11 +101,13 @@ class Asking:
             form = await parser.parse()
         except MultiPartException as error:
             raise _no_files(f"The form cannot be read: {error.message}") from None
-        async with form:
+        try:
             parts = form.getlist("images")
             if not parts or len(parts) != len(form.multi_items()):
                 raise _no_files("Send the images as files of a form, each with the name `images`.")
             return [await part.read() for part in parts if isinstance(part, UploadFile)]
+        finally:
+            await form.close()
 
 
 def _asking(
