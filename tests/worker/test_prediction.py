@@ -16,14 +16,15 @@ import httpx
 import numpy as np
 import pytest
 import redis
+import torch
 from PIL import Image
 
 from app.api.schemas import PredictionsView
 from app.client import Client, Invalid, ProblemError
-from app.questions import STREAM
+from app.questions import ALIVE, STREAM
 from tests.servers import Api, PredictionWorker, Template, Valkey, Worker, await_true
 from tests.specs import document
-from trainer import data
+from trainer import data, splits
 
 VALIDATION = data.load("mnist5k").validation
 SECONDS = 60.0
@@ -40,6 +41,7 @@ class Service:
     client: Client
     job: str
     greedy: str
+    steady: PredictionWorker | None = None
 
     def worker(self, name: str = "another", **settings: str) -> PredictionWorker:
         return PredictionWorker(self.folder, self.database_url, self.valkey.url, name=name, **settings)
@@ -80,9 +82,19 @@ def finished(client: Client, job: str) -> str:
 
 @pytest.fixture(scope="module")
 def served(service: Service) -> Iterator[Service]:
-    """The service with a prediction worker that nobody kills."""
-    with service.worker("steady"):
+    """The service with a prediction worker, until tests want it `quiet`."""
+    with service.worker("steady") as service.steady:
         yield service
+
+
+@pytest.fixture
+def quiet(service: Service) -> Service:
+    """The service without a prediction worker: none has said lately that it lives."""
+    if service.steady:
+        service.steady.stop()
+    with redis.Redis.from_url(service.valkey.url) as broker:
+        await_true(lambda: not broker.exists(ALIVE), 10)
+    return service
 
 
 def png(image: np.ndarray[Any, Any]) -> bytes:
@@ -139,10 +151,6 @@ def test_a_greedy_ensemble_answers_with_its_shares_and_temperature(served: Servi
     ensemble = served.client.ensemble(served.greedy)
     assert ensemble.report is not None
     assert ensemble.report.temperature is not None
-    import torch
-
-    from trainer import splits
-
     half = splits.indices("validation/b", torch.tensor(VALIDATION.labels), 0).numpy()
 
     found = served.client.predict_array(served.greedy, VALIDATION.images[half])
@@ -220,59 +228,52 @@ def test_images_that_cannot_be_read_are_told_with_their_places(served: Service) 
     assert places == [("/images/1", "drawing"), ("/images/3", "damaged"), ("/images/4", "empty_file")]
 
 
-def test_what_was_cached_is_dropped_when_other_models_need_the_room(service: Service) -> None:
-    snapshots = service.client.snapshots(service.job)
-    with service.worker("small", models_bytes="4000"):
-        first = [service.client.predict_array(one.id, VALIDATION.images[:3]) for one in snapshots]
-        again = [service.client.predict_array(one.id, VALIDATION.images[:3]) for one in snapshots]
+def test_what_was_cached_is_dropped_when_other_models_need_the_room(quiet: Service) -> None:
+    snapshots = quiet.client.snapshots(quiet.job)
+    with quiet.worker("small", models_bytes="4000"):
+        first = [quiet.client.predict_array(one.id, VALIDATION.images[:3]) for one in snapshots]
+        again = [quiet.client.predict_array(one.id, VALIDATION.images[:3]) for one in snapshots]
 
     assert first == again
 
 
-def test_without_a_prediction_worker_that_is_said_at_once(service: Service, dead: None) -> None:
+def test_without_a_prediction_worker_that_is_said_at_once(quiet: Service) -> None:
     with pytest.raises(ProblemError) as refused:
-        service.client.predict_array(service.job, VALIDATION.images[:1], patience=0)
+        quiet.client.predict_array(quiet.job, VALIDATION.images[:1], patience=0)
 
     assert refused.value.problem.status == 503
     assert refused.value.problem.type.endswith("no-prediction-worker")
     assert refused.value.retry_after > 0
-    with redis.Redis.from_url(service.valkey.url) as broker:
+    with redis.Redis.from_url(quiet.valkey.url) as broker:
         assert broker.xlen(STREAM) == 0
 
 
-@pytest.fixture
-def dead(service: Service) -> None:
-    """No prediction worker has lived lately."""
-    with redis.Redis.from_url(service.valkey.url) as broker:
-        await_true(lambda: not broker.exists("annealer:prediction:alive"), 10)
-
-
-def test_what_a_killed_worker_held_is_answered_by_another(service: Service) -> None:
-    with service.worker("doomed") as doomed, ThreadPoolExecutor(1) as pool:
-        service.client.predict_array(service.job, VALIDATION.images[:1])
+def test_what_a_killed_worker_held_is_answered_by_another(quiet: Service) -> None:
+    with quiet.worker("doomed") as doomed, ThreadPoolExecutor(1) as pool:
+        quiet.client.predict_array(quiet.job, VALIDATION.images[:1])
         # It takes the question and gets no further.
-        with redis.Redis.from_url(service.valkey.url) as broker, service.worker("frozen") as frozen:
+        with redis.Redis.from_url(quiet.valkey.url) as broker, quiet.worker("frozen") as frozen:
             doomed.signal(signal.SIGSTOP)
             os.kill(frozen.pid, signal.SIGSTOP)
-            waiting = pool.submit(service.client.predict_array, service.job, VALIDATION.images[:4], patience=0)
+            waiting = pool.submit(quiet.client.predict_array, quiet.job, VALIDATION.images[:4], patience=0)
             await_true(lambda: bool(broker.xlen(STREAM)), 5)
             frozen.kill()
             doomed.kill()
             began = time.monotonic()
-            with service.worker("rescuer"):
+            with quiet.worker("rescuer"):
                 found = waiting.result(SECONDS)
 
     assert len(found.items) == 4
     assert time.monotonic() - began < 8
 
 
-def test_a_request_that_nobody_answers_ends_within_its_deadline(service: Service) -> None:
-    with service.worker("frozen") as frozen:
-        service.client.predict_array(service.job, VALIDATION.images[:1])
+def test_a_request_that_nobody_answers_ends_within_its_deadline(quiet: Service) -> None:
+    with quiet.worker("frozen") as frozen:
+        quiet.client.predict_array(quiet.job, VALIDATION.images[:1])
         frozen.signal(signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(ProblemError) as refused:
-            service.client.predict_array(service.job, VALIDATION.images[:1], patience=0)
+            quiet.client.predict_array(quiet.job, VALIDATION.images[:1], patience=0)
         took = time.monotonic() - began
         frozen.kill()
 
