@@ -47,6 +47,8 @@ CMD ["python", "-m", "app", "--host=0.0.0.0"]
 
 FROM base AS worker
 COPY --from=libraries-with-torch /opt/annealer /opt/annealer
+# A volume that is mounted here takes over whose it is.
+RUN install --directory --owner annealer --group annealer --mode 700 /scratch
 RUN --mount=type=bind,from=code,source=/dist,target=/dist \
     pip --python /opt/annealer/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
 USER annealer

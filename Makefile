@@ -10,7 +10,8 @@ WHEELS := $(if $(wildcard wheels/*.whl),--find-links wheels)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test faults gpu check format bench bench-techniques migrate revision compose-test clean
+.PHONY: help demo up test faults soak gpu check format bench bench-techniques migrate revision compose-test \
+	compose-storm clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +44,15 @@ bench: $(VENV)/.installed-dev  ## speed, as ratios within one run
 bench-techniques: $(VENV)/.installed-dev  ## what each technique buys, over seeds; options=--quick for minutes
 	$(BIN)/python -m benchmarks.techniques $(options)
 
-faults: $(VENV)/.installed-dev  ## break everything on purpose: each fault alone, then a storm; minutes=10, seed=…
-	$(BIN)/python -m pytest tests/faults -m 'faults or not faults'
-	$(BIN)/python -m tests.faults.storm --minutes $(or $(minutes),10) $(if $(seed),--seed $(seed))
+faults: $(VENV)/.installed-dev  ## break everything on purpose: each fault alone, then a storm; minutes=10, seed=…, options=…
+	$(BIN)/python -m pytest tests/faults tests/hostile -m 'faults or not faults'
+	$(BIN)/python -m tests.faults.storm --minutes $(or $(minutes),10) $(if $(seed),--seed $(seed)) $(options)
+
+compose-storm: $(VENV)/.installed-dev  ## the storm on the compose deployment (needs Docker); minutes=10, seed=…
+	$(BIN)/python -m tests.faults.storm --compose --minutes $(or $(minutes),10) $(if $(seed),--seed $(seed))
+
+soak: $(VENV)/.installed-dev  ## a small job every two seconds, and whether memory and files stay flat; minutes=10
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(minutes),10)
 
 migrate: $(VENV)/.installed  ## bring the database at ANNEALER_DATABASE_URL up to date
 	$(BIN)/annealer migrate

@@ -6,6 +6,7 @@ import sys
 import uvicorn
 
 from app.access import CannotServe, check_host, check_keys
+from app.connection import Connection
 from app.settings import Settings
 from app.store import engine as engines
 
@@ -32,6 +33,8 @@ def main() -> None:
         factory=True,
         host=options.host,
         port=options.port,
+        http=Connection,
+        ws="none",
         timeout_graceful_shutdown=options.grace,
     )
 

@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Engine
@@ -74,7 +75,7 @@ class Authenticate:
 
     async def _caller(self, connection: Connection) -> Caller | Exception:
         if not self._asks_for_keys:
-            return ANYBODY if is_here(connection) else not_here()
+            return _of_this_machine(connection)
         kind, _, text = Headers(scope=connection).get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or connection["path"] in NOT_ASKED:
             return no_key()
@@ -105,6 +106,27 @@ class Authenticate:
             retry(self._engine, lambda session: keys.note_use(session, key_id))
         except SQLAlchemyError as error:
             log.warning("the use of a key is not noted", error=type(error).__name__)
+
+
+def _of_this_machine(connection: Connection) -> Caller | Exception:
+    """Anybody here may come in, but no page of another site in their browser, by whatever name it has got here."""
+    if not is_here(connection):
+        return not_here()
+    headers = Headers(scope=connection)
+    host, origin = headers.get("Host", ""), headers.get("Origin")
+    if not is_loopback(_hostname(host)):
+        return wrong_host()
+    if origin is not None and origin.lower() != f"{connection['scheme']}://{host}".lower():
+        return wrong_origin()
+    return ANYBODY
+
+
+def _hostname(host: str) -> str:
+    """A Host header without its port and brackets; empty where it makes no sense."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_here(connection: Connection) -> bool:
@@ -173,6 +195,22 @@ def not_here() -> Problem:
     """The request came from elsewhere to a server that asks for no keys."""
     detail = "This server asks for no keys, and so it answers this machine alone. Start it with ANNEALER_KEYS=required."
     return Problem(403, "keys-off", detail)
+
+
+def wrong_host() -> Problem:
+    """The request was meant for a name that anybody on the internet may have made point here."""
+    detail = "This server asks for no keys, and so it answers to localhost and 127.0.0.1 alone, not to this Host."
+    return Problem(421, "host-refused", detail, errors=[_bad_header("Host", detail)])
+
+
+def wrong_origin() -> Problem:
+    """The request comes from a page of another site."""
+    detail = "This server asks for no keys, and so it answers to no page of another origin."
+    return Problem(403, "origin-refused", detail, errors=[_bad_header("Origin", detail)])
+
+
+def _bad_header(name: str, detail: str) -> dict[str, str]:
+    return {"header": name, "code": "refused", "detail": detail}
 
 
 def keys_are_off() -> Problem:

@@ -5,6 +5,7 @@ moment, checked.
 """
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -51,16 +52,16 @@ def backup(folder: Path, target: Path) -> Backup:
 
 
 def restore(source: Path, folder: Path) -> Backup:
-    """Make a folder's database from a backup. Raises `CannotBackUp`, and changes nothing then.
+    """Make a folder's database from a backup. Raises `CannotBackUp`, and leaves no folder then that was not there.
 
     The next `annealer up` brings it up to date; jobs that ran when the backup was taken go on from its checkpoints.
     """
     found = examine(source)
     if found.revision not in migrate.revisions():
         raise CannotBackUp(f"{source} comes from a newer version of Annealer; restore it with that version.")
+    target, is_new = folder / DATABASE, not folder.exists()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target = folder / DATABASE
-    with held(folder), _partial(target) as partial:
+    with held(folder), _removed_after_failure(folder, is_new), _partial(target) as partial:
         if target.exists():
             raise CannotBackUp(f"There is a database in {folder} already; choose another folder, or move it away.")
         with closing(_open(source, "ro")) as theirs, closing(sqlite3.connect(partial)) as ours:
@@ -87,6 +88,17 @@ def examine(path: Path) -> Backup:
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)
+
+
+@contextmanager
+def _removed_after_failure(folder: Path, is_new: bool) -> Iterator[None]:
+    """Nobody else has begun anything in a new folder that we hold."""
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from app.store import errors as store
 from app.store.engine import is_unavailable
 from trainer.errors import SpecInvalid
+from trainer.parsing import pointer
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
@@ -54,14 +55,12 @@ def bad_header(name: str, detail: str) -> Problem:
     return Problem(422, "request-invalid", f"The header {name} is not valid.", errors=[place])
 
 
-def bad_body(error: ValidationError, detail: str) -> Problem:
-    """A body that does not fit its schema, with a pointer to each place."""
+def bad_body(error: ValidationError | SpecInvalid, detail: str) -> Problem:
+    """A body that is no JSON or does not fit its schema, with a pointer to each place."""
+    if isinstance(error, SpecInvalid):
+        return Problem(422, "request-invalid", detail, errors=_places(error))
     places = [
-        {
-            "pointer": "".join(f"/{part}" for part in mistake["loc"]),
-            "code": mistake["type"],
-            "detail": f"{mistake['msg']}.",
-        }
+        {"pointer": pointer(*mistake["loc"]), "code": mistake["type"], "detail": f"{mistake['msg']}."}
         for mistake in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     return Problem(422, "request-invalid", detail, errors=places)
@@ -82,18 +81,24 @@ def install(app: FastAPI) -> None:
 
 def respond(request: Request, problem: Problem) -> JSONResponse:
     """The problem as an answer to `request`."""
-    document: dict[str, Any] = {
+    told = document(problem, request.url.path, request.scope.get("request_id"))
+    return JSONResponse(told, problem.status, problem.headers, media_type=CONTENT_TYPE)
+
+
+def document(problem: Problem, path: str | None, request_id: str | None) -> dict[str, Any]:
+    """The problem as a document; no path where the request had none that could be read."""
+    told: dict[str, Any] = {
         "type": f"urn:annealer:problem:{problem.type}",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": request.url.path,
-        "request_id": request.scope.get("request_id"),
+        **({"instance": path} if path is not None else {}),
+        "request_id": request_id,
         **problem.members,
     }
     if problem.errors:
-        document["errors"] = list(problem.errors)
-    return JSONResponse(document, problem.status, problem.headers, media_type=CONTENT_TYPE)
+        told["errors"] = list(problem.errors)
+    return told
 
 
 def _answer_problem(request: Request, problem: Problem) -> JSONResponse:
@@ -102,11 +107,12 @@ def _answer_problem(request: Request, problem: Problem) -> JSONResponse:
 
 def _answer_spec(request: Request, error: SpecInvalid) -> JSONResponse:
     count = len(error.mistakes)
-    places = [
-        {"pointer": mistake.pointer, "code": mistake.code, "detail": mistake.detail} for mistake in error.mistakes
-    ]
     detail = f"The spec has {count} mistake{'s' if count > 1 else ''}; nothing was stored."
-    return respond(request, Problem(422, "spec-invalid", detail, errors=places))
+    return respond(request, Problem(422, "spec-invalid", detail, errors=_places(error)))
+
+
+def _places(error: SpecInvalid) -> list[dict[str, str]]:
+    return [{"pointer": mistake.pointer, "code": mistake.code, "detail": mistake.detail} for mistake in error.mistakes]
 
 
 def _answer_store(request: Request, error: store.StoreError) -> JSONResponse:

@@ -6,7 +6,7 @@ import uuid
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import telemetry
@@ -50,6 +50,9 @@ class Trace:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, stamp)
+            except ClientDisconnect:
+                # Nobody is left to be answered.
+                pass
             except Exception as error:
                 if status:
                     # The answer has begun: all that is left is to cut it off.

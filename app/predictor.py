@@ -86,7 +86,6 @@ class Predictor:
                     entry = await self._put(question, images)
                     head, found = unpacked(await answer)
         except TimeoutError:
-            await self._take_back(entry)
             detail = f"No prediction worker has answered within {seconds:g} s; try again in a moment."
             raise _away("prediction-timeout", detail) from None
         except (RedisError, OSError) as error:
@@ -94,6 +93,8 @@ class Predictor:
             raise _away("broker-unavailable", "The broker cannot be reached; try again in a moment.") from None
         finally:
             del self._waiting[id]
+            if not answer.done():
+                await self._take_back(entry)
         if found is None:
             assert head.failure is not None
             status, type_ = FAILURES[head.failure]

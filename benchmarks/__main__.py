@@ -4,9 +4,11 @@ import argparse
 
 from rich.console import Console
 
-from benchmarks import job, metrics, requests, startup, training
+from benchmarks import claims, job, metrics, requests, startup, training
 
-BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in (startup, requests, metrics, training, job)}
+BENCHMARKS = {
+    module.__name__.rpartition(".")[2]: module for module in (startup, requests, claims, metrics, training, job)
+}
 
 
 def main() -> None:

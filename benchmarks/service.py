@@ -40,9 +40,9 @@ class Service:
 
 
 @contextmanager
-def service(database: str, *, worker: bool) -> Iterator[Service]:
+def service(kind: str, *, worker: bool) -> Iterator[Service]:
     """An API with a broker and, with `worker`, an idle worker with its default settings."""
-    with tempfile.TemporaryDirectory() as name, _database(database, Path(name)) as database_url:
+    with tempfile.TemporaryDirectory() as name, database(kind, Path(name)) as database_url:
         folder = Path(name)
         with (
             servers.Valkey(folder) as valkey,
@@ -59,7 +59,8 @@ def service(database: str, *, worker: bool) -> Iterator[Service]:
 
 
 @contextmanager
-def _database(kind: str, folder: Path) -> Iterator[str]:
+def database(kind: str, folder: Path) -> Iterator[str]:
+    """An empty, up-to-date database of a kind; its URL."""
     if kind == "sqlite":
         with servers.Template(kind, folder, None).copy(folder) as url:
             yield url

@@ -1,4 +1,4 @@
-"""The trainer's own steps beside the bare step and the usual loop; what updates, augmentation and inspections cost.
+"""The trainer's own steps beside the bare step and the usual loop; what streaming, updates and augmentation cost.
 
 Batches of 128 random images: of 32×32 pixels in colour, for LeNet of 28×28 in grey; inspections are taken of `mnist5k`.
 What is compared runs in turn, in one process, on all cores; the spread is over rounds. Shares and factors are ratios
@@ -7,12 +7,14 @@ within a round.
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import truediv
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -31,6 +33,7 @@ from trainer.spec import TrainingSpec
 from trainer.train import train
 
 ROUNDS = 3
+STREAMED_ROUNDS = 9
 BATCH = 128
 PADDING = 4
 CALLS = 20
@@ -102,6 +105,7 @@ def run() -> Iterator[Table]:
     """The comparisons."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     yield _against_others()
+    yield _streaming()
     yield _augmentation()
     yield _updates()
     yield _inspections()
@@ -150,6 +154,30 @@ def _usual(spec: TrainingSpec, data: DataSet) -> Callable[[], float]:
 def _variants(case: Case) -> dict[str, dict[str, Any]]:
     half = HALF if computes_in(CPU, "bfloat16") else {}
     return {**LAYOUTS, **half, **(COMPILED if case.is_compiled else {})}
+
+
+def _streaming() -> Table:
+    headers = ("resident, images/s", "streamed, images/s", "share", "goal")
+    found = table("steps on images that are streamed from a file, which the host's memory holds", "", *headers)
+    for name in STEPPED:
+        case = CASES[name]
+        spec, data = _spec(case.network, augmentation=CHANGES[:2]), _data(case.steps, case.shape)
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            mapped = replace(data, train=_mapped(data.train, Path(folder) / "images.npy"))
+            ways = [
+                stack.enter_context(closing(Training(spec, chosen, resident_bytes=room)))
+                for chosen, room in ((data, None), (mapped, 0))
+            ]
+            resident, streamed = zip(*([way.epoch() for way in ways] for _ in range(STREAMED_ROUNDS)), strict=True)
+        shares = list(map(truediv, streamed, resident))
+        found.add_row(name, spread(resident, 0), spread(streamed, 0), spread(shares), "0.95")
+    return found
+
+
+def _mapped(split: Split, path: Path) -> Split:
+    """The same, with its images in a file."""
+    np.save(path, split.images)
+    return Split(np.load(path, mmap_mode="r"), split.labels)
 
 
 def _augmentation() -> Table:
@@ -228,8 +256,8 @@ def _inspected_epochs(spec: TrainingSpec, dataset: DataSet) -> Iterator[tuple[fl
 class Training:
     """A training by the trainer, an epoch at a time; the first, in which it warms up, is over."""
 
-    def __init__(self, spec: TrainingSpec, data: DataSet) -> None:
-        self._events = train(spec, data, device=CPU)
+    def __init__(self, spec: TrainingSpec, data: DataSet, resident_bytes: int | None = None) -> None:
+        self._events = train(spec, data, device=CPU, resident_bytes=resident_bytes)
         self.epoch()
 
     def epoch(self) -> float:

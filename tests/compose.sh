@@ -38,12 +38,14 @@ spec='{
 unset POSTGRES_PASSWORD REDIS_PASSWORD "${!ANNEALER_@}"
 secret() { python3 -c 'import secrets; print(secrets.token_hex(24))'; }
 key=$(python3 -c 'import secrets; print("ann", secrets.token_hex(4), secrets.token_hex(16), sep="_")')
+token=$(secret)
 scratch=$(mktemp -d)
 settings=$scratch/env
 {
   sed -e "s/^POSTGRES_PASSWORD=$/&$(secret)/" -e "s/^REDIS_PASSWORD=$/&$(secret)/" .env.example |
     grep -v '^ANNEALER_FIRST_KEY=$'
-  printf '%s\n' "ANNEALER_FIRST_KEY=$key" "ANNEALER_PORT=$port" "ANNEALER_TAG=$project" ANNEALER_WORKER_THREADS=1
+  printf '%s\n' "ANNEALER_FIRST_KEY=$key" "ANNEALER_PORT=$port" "ANNEALER_TAG=$project" ANNEALER_WORKER_THREADS=1 \
+    ANNEALER_WORKER_METRICS_PORT=9400 "ANNEALER_WORKER_METRICS_TOKEN=$token"
   grep -s '^PIP_' .env || true
 } >"$settings"
 
@@ -166,6 +168,15 @@ user_of() { compose exec -T "$1" cat /proc/1/status | awk '$1 == "Uid:" { print 
 
 size_of() { docker image inspect --format '{{.Size}}' "$1:$project" | awk '{ printf "%.0f MB", $1 / 1e6 }'; }
 
+# figures_of_a_worker TOKEN: as a Prometheus in the deployment's network reads them.
+figures_of_a_worker() {
+  compose exec -T --env "TOKEN=$1" api python -c '
+import os
+from urllib.request import Request, urlopen
+headers = {"Authorization": "Bearer " + os.environ["TOKEN"]}
+print(urlopen(Request("http://worker:9400/metrics", headers=headers), timeout=10).read().decode())'
+}
+
 # all_healthy COUNT
 all_healthy() {
   local count
@@ -228,6 +239,10 @@ for service in worker postgres redis; do
   [ -z "$(ports_of "$service")" ] || fail "$service is published: $(ports_of "$service")"
 done
 
+figures_of_a_worker "$token" >"$scratch/output"
+grep -q '^annealer_worker_slots{state="free"} 1' "$scratch/output" || fail "a worker tells no figures"
+! figures_of_a_worker another >"$scratch/output" 2>&1 || fail "a worker tells its figures to everybody"
+
 calm=$(submit)
 step "a job in peace: $calm"
 succeeds "$calm" 1
@@ -250,6 +265,8 @@ rescuer=$(host_of "$killed")
 [ "$rescuer" != "$victim" ] || fail "the killed worker finished the job"
 found=$(weights "$killed")
 [ "$found" = "$expected" ] || fail "the weights differ: $found instead of $expected"
+[[ $(ask "/v1/jobs/$killed/events" '[one["message"] for one in answer["items"]]') == *"has ended without finishing"* ]] ||
+  fail "nobody saw that the worker had died: $(get "/v1/jobs/$killed/events")"
 idle=$(ask "/v1/jobs/$killed/events" \
   'round([seconds(one["created_at"]) for one in answer["items"] if one["kind"] == "resumed"][-1] - '"$began"', 1)')
 step "container $rescuer resumed it $idle s after the kill and finished it, in $(took "$killed") s altogether;" \

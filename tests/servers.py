@@ -169,8 +169,8 @@ class Api(Process):
         environment = {"ANNEALER_DATABASE_URL": database_url, "ANNEALER_BROKER_URL": broker_url}
         settings = {"keys": "off", **settings}
         environment |= {f"ANNEALER_{name.upper()}": value for name, value in settings.items()}
-        command = [sys.executable, "-m", "uvicorn", "--factory", "app.main:create", f"--port={port}"]
-        super().__init__([*command, "--timeout-graceful-shutdown=1"], folder / "api.log", environment)
+        command = [sys.executable, "-m", "app", f"--port={port}", "--grace=1"]
+        super().__init__(command, folder / "api.log", environment)
         await_true(self._answers, 30)
 
     def _answers(self) -> bool:

@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace, spec: TrainingSpec, data_folder: Path | No
     dataset = _dataset(data_folder, spec)
     _check(options.spec, spec, dataset)
     folder = options.out or Path("runs") / _slug(spec.name)
-    with take_place(spec, data_folder, options.threads) as place:
+    with take_place(spec, data_folder, options.threads, options.resident_bytes) as place:
         if place.rank > 0:
             follow(spec, dataset, place)
             return DONE
@@ -96,7 +96,13 @@ class Run:
             meet(self.place.rank, self.place.count, chosen, self.place.where) as replicas,
         ):
             events = train(
-                self.spec, dataset, device=chosen, replicas=replicas, resume=goes_on, stop=lambda: bool(asked)
+                self.spec,
+                dataset,
+                device=chosen,
+                replicas=replicas,
+                resume=goes_on,
+                resident_bytes=self.place.resident_bytes,
+                stop=lambda: bool(asked),
             )
             try:
                 for event in events:
@@ -114,6 +120,8 @@ class Run:
             case TrainingStarted():
                 self.result["environment"] = dict(event.environment)
                 print(f"{event.parameters:,} parameters on {_devices(event)}; files in {self.folder}")
+                if event.streamed:
+                    print(f"streamed from the host: {' and '.join(event.streamed)} images")
             case EpochFinished():
                 self.result["epochs"].append(asdict(event))
                 print(_epoch_line(event, self.spec.total_epochs), flush=True)
@@ -186,9 +194,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, help="folder for what comes out; default: runs/NAME")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
+    parser.add_argument(
+        "--resident-bytes",
+        type=_bytes,
+        help="images that may lie on each device; others are streamed from the host; default: what fits",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     parser.add_argument("--layers", action="store_true", help="show what stands in each layer when it is inspected")
     return parser
+
+
+def _bytes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes.")
+    return int(text)
 
 
 def _spec(path: Path) -> TrainingSpec:

@@ -1,4 +1,4 @@
-"""The training split on the device, in batches: every image exactly once an epoch."""
+"""The training split in batches: every image exactly once an epoch."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -7,22 +7,21 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trainer.data import Split
+from trainer.feed import Feed
 from trainer.randomness import generator
 
 
 class Batches:
-    """Batches of resident images (N, C, H, W) uint8 and labels (N,), in an order drawn anew for each epoch.
+    """Batches of images (N, C, H, W) uint8 and labels (N,) on the device, in an order drawn anew for each epoch.
 
     The last batch of an epoch is smaller when the split cannot be divided, unless `drop_last`.
     """
 
-    def __init__(self, split: Split, batch_size: int, device: torch.device, seed: int, *, drop_last: bool) -> None:
-        self._images = torch.tensor(split.images, device=device)
-        self._labels = torch.tensor(split.labels, device=device)
+    def __init__(self, feed: Feed, batch_size: int, seed: int, *, drop_last: bool) -> None:
+        self._feed = feed
         self._batch_size = batch_size
         self._seed = seed
-        count = len(split)
+        count = len(feed)
         self._used = count - count % batch_size if drop_last else count
 
     def with_seed(self, seed: int) -> Self:
@@ -38,12 +37,9 @@ class Batches:
 
     def first(self, count: int) -> tuple[Tensor, Tensor]:
         """The first images of the split and their labels, in the split's own order."""
-        return self._images[:count], self._labels[:count]
+        return self._feed.first(count)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The epoch's batches after the first `skip`. Drawn on the CPU: the order is the same on all devices."""
-        order = torch.randperm(len(self._labels), generator=generator("cpu", self._seed, "order", epoch))
-        order = order.to(self._labels.device)
-        for start in range(skip * self._batch_size, self._used, self._batch_size):
-            chosen = order[start : min(start + self._batch_size, self._used)]
-            yield self._images[chosen], self._labels[chosen]
+        order = torch.randperm(len(self._feed), generator=generator("cpu", self._seed, "order", epoch))
+        return self._feed.batches(order[skip * self._batch_size : self._used], self._batch_size)

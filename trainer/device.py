@@ -6,12 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from trainer.errors import DeviceUnavailable
+from trainer.memory import Memory
 from trainer.offer import Offer
 from trainer.spec import Execution
 
@@ -19,6 +21,11 @@ BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "s
 """Of x86 and ARM processors. Without them oneDNN goes through float32."""
 
 FIRST_WITH_TENSOR_CORES = (7, 0)
+
+CONTROL_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+SPARE, HOST_SHARE = 4, 4
+"""The share of a GPU's free memory that libraries and evaluation are left, and of the host's that images may take: one
+in so many."""
 
 
 def choose(wanted: str, index: int = 0) -> torch.device:
@@ -44,6 +51,29 @@ def cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def room(device: torch.device, training: Memory, processes: int) -> int:
+    """Bytes of images that may lie on a device beside a training, which has so many processes.
+
+    A GPU has what neither the training nor others use, less a spare part. Of the host's memory it is a small share, for
+    all processes together: images that are not copied there are read from where they are, at nearly the same speed.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return max(0, free - free // SPARE - training.total)
+    return host_bytes() // HOST_SHARE // processes
+
+
+def host_bytes() -> int:
+    """The host's memory, or what the control group leaves of it (Linux, cgroup v2)."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(physical, int(CONTROL_GROUP_LIMIT.read_text()))
+    except (OSError, ValueError):
+        # There is none, or it is "max".
+        return physical
 
 
 def computes_in(device: torch.device, precision: Literal["bfloat16", "float16"]) -> bool:

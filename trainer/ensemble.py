@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from trainer.evaluate import log_probabilities, scores
 from trainer.events import EnsembleKind, EnsembleMember, EnsembleScored, VoteScores
+from trainer.feed import Feed
 from trainer.randomness import seed_for
 from trainer.spec import LARGEST_EXACT_INTEGER
 
@@ -44,7 +45,7 @@ def majority_vote(log_probabilities: Sequence[Tensor]) -> Tensor:
 
 
 def score(
-    kind: EnsembleKind, model: nn.Module, members: Sequence[tuple[int, Weights]], images: Tensor, labels: Tensor
+    kind: EnsembleKind, model: nn.Module, members: Sequence[tuple[int, Weights]], images: Tensor | Feed, labels: Tensor
 ) -> EnsembleScored:
     """Snapshots by number in equal shares, each put into `model`; the last one is the single model beside them."""
     predicted = []

@@ -4,6 +4,7 @@ TrainerError
 ├── SpecInvalid      the spec asks for what cannot be; carries every mistake with its pointer
 ├── DataInvalid      the data set cannot be read or does not fit the spec
 │   └── DataRefused  files that make no data set; carries what is wrong, entry by entry
+├── DataLost         images that were there can no longer be read
 ├── DeviceUnavailable  the devices that the spec asks for are not here
 ├── PeerLost         another process of the same training is gone
 ├── ExecutionUnavailable  the precision or compiler that the spec asks for cannot be had here
@@ -83,6 +84,12 @@ class DataRefused(DataInvalid):
         told = [f"{finding.entry}: {finding.detail}" for finding in self.findings]
         more = self.count - len(told)
         super().__init__("\n".join(told + ([f"… and {more} more."] if more else [])))
+
+
+class DataLost(TrainerError):
+    """A file that training reads its images from has changed under it; the message names the file."""
+
+    hint = "Put the data set's files back as they were; the training goes on from its last checkpoint."
 
 
 class DeviceUnavailable(TrainerError):

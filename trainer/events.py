@@ -33,7 +33,10 @@ class PhaseStarted:
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """The network stands on its device; `first_step` is 1, or the step after the checkpoint."""
+    """The network stands on its device; `first_step` is 1, or the step after the checkpoint.
+
+    Splits (`train`, `validation`) that are `streamed` do not lie on the device whole.
+    """
 
     device: str
     parameters: int
@@ -41,6 +44,7 @@ class TrainingStarted:
     steps_per_epoch: int
     first_step: int
     environment: Mapping[str, str]
+    streamed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from trainer.augment import Augment
 from trainer.batches import Batches
 from trainer.data import DataSet
 from trainer.events import NetworkPruned
+from trainer.feed import Feed
 from trainer.initialize import initialize
 from trainer.optimizer import Updates
 from trainer.plan import Plan
@@ -49,20 +50,15 @@ class Learner:
     average: averages.RunningAverage | None
     observed: Observed
 
-    def __init__(self, plan: Plan, data: DataSet, device: torch.device, replicas: Replicas = ALONE) -> None:
+    def __init__(self, plan: Plan, data: DataSet, feed: Feed, replicas: Replicas = ALONE) -> None:
+        """`feed` is that of the training split."""
         self.spec = plan.spec
         self.plan = plan
         self.data = data
-        self.device = device
+        self.device = device = feed.device
         self.replicas = replicas
         self._augment = Augment(self.spec.augmentation, data.train.images, len(data.classes), device, self.spec.seed)
-        self.batches = Batches(
-            data.train,
-            self.spec.batch_size,
-            device,
-            self.spec.seed,
-            drop_last=self.spec.last_batch == "drop",
-        )
+        self.batches = Batches(feed, self.spec.batch_size, self.spec.seed, drop_last=self.spec.last_batch == "drop")
         self.batch_sizes = self.batches.sizes()
         self.losses = torch.zeros(plan.steps_per_epoch, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)

@@ -28,6 +28,11 @@ class Memory:
     optimizer: int
     activations: int
 
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
 
 def estimate(spec: TrainingSpec, rows: Sequence[LayerRow]) -> Memory:
     """For batches of the spec's size through the layers of `rows`."""

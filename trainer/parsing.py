@@ -7,8 +7,10 @@ point into the document as the user wrote it (RFC 6901), in our own words.
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -20,6 +22,8 @@ from trainer.spec import TrainingSpec
 from trainer.spec.part import Part
 
 DEEPEST_NESTING = 32
+MOST_MISTAKES = 100
+"""More are not told at once: a megabyte of unknown keys would be an answer of many, and take a minute to write."""
 
 P = TypeVar("P", bound=Part)
 
@@ -40,17 +44,23 @@ def parse(document: bytes | str) -> TrainingSpec:
 
 
 def parse_as(kind: type[P], document: bytes | str) -> P:
-    """The spec in a JSON document. Raises `SpecInvalid` with every mistake that can be told at once."""
-    text = _decode(document)
-    _check_depth(text)
-    value = _load(text)
-    if mistakes := list(_unstorable(value, "")):
-        raise SpecInvalid(mistakes)
+    """The spec in a JSON document. Raises `SpecInvalid` with what can be told at once, a hundred mistakes at most."""
+    text, value = load(document)
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        read = Document(value, kind)
-        raise SpecInvalid([_mistake(read, details) for details in _own(error.errors())]) from None
+        read, first = Document(value, kind), _own(error.errors()[:MOST_MISTAKES])
+        raise SpecInvalid([_mistake(read, details) for details in first]) from None
+
+
+def load(document: bytes | str) -> tuple[str, Any]:
+    """The text of a JSON document and its value. Raises `SpecInvalid` for what no document of ours has."""
+    text = _decode(document)
+    _check_depth(text)
+    value = _load(text)
+    if mistakes := list(islice(_unstorable(value, ""), MOST_MISTAKES)):
+        raise SpecInvalid(mistakes)
+    return text, value
 
 
 def pointer(*parts: int | str) -> str:
@@ -91,8 +101,8 @@ def _load(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
         raise _Refused(f"The key {shorten(twice)} stands twice in one object; keep one of them.")
     return value
 

@@ -34,7 +34,8 @@ ENVIRONMENT = "env://"
 class Place:
     """This process is the one that has `rank` of `count`, and has the device `local` of its machine.
 
-    They meet at `where`. `threads` are its own on a CPU.
+    They meet at `where`. `threads` are its own on a CPU; `resident_bytes` of images may lie on its device, None: what
+    fits.
     """
 
     rank: int
@@ -42,21 +43,24 @@ class Place:
     local: int
     where: str
     threads: int
+    resident_bytes: int | None
 
 
 @contextmanager
-def take_place(spec: TrainingSpec, folder: Path | None, threads: int | None) -> Iterator[Place]:
+def take_place(
+    spec: TrainingSpec, folder: Path | None, threads: int | None, resident_bytes: int | None
+) -> Iterator[Place]:
     """Find out who this process is; if it is alone, start those that the spec asks for, and end them after.
 
     `folder` is that of the data set, if it has one. Raises `PeerLost`.
     """
     if _is_under_torchrun():
-        yield _torchrun_place(threads)
+        yield _torchrun_place(threads, resident_bytes)
         return
     threads = threads or max(1, torch.get_num_threads() // spec.devices)
     with tempfile.TemporaryDirectory(prefix="annealer-") as meeting:
         where = meeting_file(Path(meeting) / "meeting")
-        places = [Place(rank, spec.devices, rank, where, threads) for rank in range(spec.devices)]
+        places = [Place(rank, spec.devices, rank, where, threads, resident_bytes) for rank in range(spec.devices)]
         with _followers(spec, folder, places[1:]):
             yield places[0]
 
@@ -86,9 +90,9 @@ def _is_under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def _torchrun_place(threads: int | None) -> Place:
+def _torchrun_place(threads: int | None, resident_bytes: int | None) -> Place:
     rank, count, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    return Place(rank, count, local, ENVIRONMENT, threads or torch.get_num_threads())
+    return Place(rank, count, local, ENVIRONMENT, threads or torch.get_num_threads(), resident_bytes)
 
 
 @contextmanager
@@ -137,5 +141,5 @@ def follow(spec: TrainingSpec, dataset: DataSet, place: Place) -> None:
     torch.set_num_threads(place.threads)
     chosen = device.choose(spec.device, place.local)
     with meet(place.rank, place.count, chosen, place.where) as replicas:
-        for _ in train(spec, dataset, device=chosen, replicas=replicas):
+        for _ in train(spec, dataset, device=chosen, replicas=replicas, resident_bytes=place.resident_bytes):
             pass

@@ -1,12 +1,13 @@
 """Makes an ensemble of snapshots and scores it: `score` reports as it goes and ends with all that was found.
 
-Members are run one after another over the images of every split that is asked for; what follows is arithmetic on their
-log-probabilities, float64 on the CPU. Nothing here depends on what happened before: a scoring that was stopped begins
-anew, and on the same kind of device finds the same to the bit.
+Members are run one after another over the images of every split that is asked for, streamed from the host; what
+follows is arithmetic on their log-probabilities, float64 on the CPU. Nothing here depends on what happened before: a
+scoring that was stopped begins anew, and on the same kind of device finds the same to the bit.
 """
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,13 +15,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer import bootstrap, diversity, selection, snapshot, splits, temperature
+from trainer import bootstrap, diversity, feed, selection, snapshot, splits, temperature
 from trainer.combine import Combination, Prediction, combine, growing
 from trainer.data import DataSet
 from trainer.device import algorithms
 from trainer.errors import DataInvalid
 from trainer.evaluate import log_probabilities, scores
 from trainer.events import Advanced, EnsembleMeasured, Event, PhaseStarted, TaskFinished, TaskStopped, VoteScores
+from trainer.feed import Feed
 from trainer.report import (
     Diversity,
     Gain,
@@ -48,12 +50,13 @@ def score(
 ) -> Iterator[Event]:
     """Run `members`, files by the ids of their snapshots, and report what they are together.
 
-    Asked to `stop`, it does so before the next member, be that one to be run or to be chosen. Raises `DataInvalid`.
+    Asked to `stop`, it does so before the next member, be that one to be run or to be chosen. Raises `DataInvalid` or
+    `DataLost`.
     """
-    with algorithms(deterministic=True):
+    with algorithms(deterministic=True), ExitStack() as stack:
         yield PhaseStarted("loading_data")
         views = _views(spec, data)
-        images = {name: torch.tensor(getattr(data, name).images, device=device) for name in _whole(views)}
+        images = stack.enter_context(feed.streamed({name: getattr(data, name) for name in _whole(views)}, device))
         yield PhaseStarted("scoring")
         predicted: list[dict[str, Tensor]] = []
         for done, (id, path) in enumerate(members, 1):
@@ -239,7 +242,7 @@ def _whole(views: Mapping[SplitName, View]) -> list[str]:
     return sorted({view.whole for view in views.values()})
 
 
-def _run(id: str, path: Path, images: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def _run(id: str, path: Path, images: Mapping[str, Feed], device: torch.device) -> dict[str, Tensor]:
     """Log-probabilities (N, K) of a snapshot for each whole split. Raises `DataInvalid` where they are no numbers."""
     model, _ = snapshot.load(path)
     model.to(device)

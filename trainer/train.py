@@ -13,6 +13,7 @@ reports the rest and ends with the same bits as one that was never stopped, on t
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
@@ -21,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import averages, checkpoint, ensemble, inspect, snapshot
+from trainer import averages, checkpoint, ensemble, feed, inspect, snapshot
 from trainer.data import DataSet
-from trainer.device import algorithms, describe
+from trainer.device import algorithms, describe, room
 from trainer.divergence import are_finite, first_not_finite, locate
 from trainer.errors import CheckpointDamaged, DeviceUnavailable, Diverged, LintRefused
 from trainer.evaluate import BATCH_SIZE, log_probabilities, scores
@@ -43,6 +44,7 @@ from trainer.events import (
     TrainingStopped,
     VoteScores,
 )
+from trainer.feed import Feeds
 from trainer.learner import Learner
 from trainer.lint import lint
 from trainer.plan import Plan, check
@@ -68,6 +70,7 @@ def train(
     device: torch.device,
     replicas: Replicas = ALONE,
     resume: Resume | None = None,
+    resident_bytes: int | None = None,
     checkpoint_seconds: float = 60.0,
     report_seconds: float = 0.25,
     stop: Callable[[], bool] = lambda: False,
@@ -78,17 +81,23 @@ def train(
     in hand is finished, a checkpoint made, and `TrainingStopped` is the last event. Torch is set to deterministic
     algorithms, or to any, while the iterator runs.
 
+    Images lie on the device where they take at most `resident_bytes` there, by default what its memory leaves; others
+    are streamed from the host, with the same result to the bit.
+
     Of several `replicas` each runs this with a device of its own, and to the end; all report the same, at the times and
     with the resume and the stop of the first. Raises `SpecInvalid`, `DeviceUnavailable`, `ExecutionUnavailable`,
-    `CheckpointDamaged`, `Diverged` or `PeerLost`.
+    `CheckpointDamaged`, `DataLost`, `Diverged` or `PeerLost`.
     """
     plan = check(spec, data.facts)
     if spec.devices != replicas.count:
         raise DeviceUnavailable(f"The spec asks for {spec.devices} devices, and {replicas.count} would train it.")
     pace = Pace(checkpoint_seconds, report_seconds, stop)
-    with algorithms(deterministic=spec.execution.deterministic):
+    with algorithms(deterministic=spec.execution.deterministic), ExitStack() as stack:
         yield PhaseStarted("loading_data")
-        training = Training(plan, data, device, replicas)
+        if resident_bytes is None:
+            resident_bytes = room(device, plan.memory, replicas.count)
+        feeds = stack.enter_context(feed.opened(data, device, resident_bytes))
+        training = Training(plan, data, feeds, replicas)
         goes_on = training.restore(resume)
         if not goes_on:
             training.learner.begin(0)
@@ -126,13 +135,13 @@ class Due(IntFlag):
 class Training:
     """A training at a point between two steps, and what it reports."""
 
-    def __init__(self, plan: Plan, data: DataSet, device: torch.device, replicas: Replicas = ALONE) -> None:
+    def __init__(self, plan: Plan, data: DataSet, feeds: Feeds, replicas: Replicas = ALONE) -> None:
         self.spec = plan.spec
         self.plan = plan
         self.data = data
+        self.feeds = feeds
         self.replicas = replicas
-        self.learner = Learner(plan, data, device, replicas)
-        self.validation_images = torch.tensor(data.validation.images, device=device)
+        self.learner = Learner(plan, data, feeds.train, replicas)
         self.validation_labels = torch.tensor(data.validation.labels)
         self.kept: list[tuple[int, Mapping[str, Tensor]]] = []
         self.last_checkpoint: CheckpointReady | None = None
@@ -171,6 +180,7 @@ class Training:
             steps_per_epoch=self.plan.steps_per_epoch,
             first_step=self.learner.step + 1,
             environment=self._environment(),
+            streamed=self.feeds.streamed,
         )
 
     def first_look(self) -> Iterator[Event]:
@@ -215,7 +225,7 @@ class Training:
         match self.spec.ensemble:
             case SnapshotEnsemble(kind=kind) | IndependentEnsemble(kind=kind):
                 model = self.learner.model
-                yield ensemble.score(kind, model, self.kept, self.validation_images, self.validation_labels)
+                yield ensemble.score(kind, model, self.kept, self.feeds.validation, self.validation_labels)
         if self.learner.average:
             yield from self._score_average(self.learner.average)
 
@@ -283,15 +293,15 @@ class Training:
         """Scores on the validation split; raises `Diverged` when the loss there is not finite."""
         learner = self.learner
         learner.share_statistics()
-        predicted = log_probabilities(learner.model, self.validation_images)
+        predicted = log_probabilities(learner.model, self.feeds.validation)
         # A schedule may go by them: where devices differ in the last bit, the first one's hold for all.
         found = self.replicas.same(scores(predicted, self.validation_labels))
         loss = found.negative_log_likelihood
         if not math.isfinite(loss):
             learner.model.eval()
-            batches = torch.split(self.validation_images, BATCH_SIZE)
             names = {row.name for row in self.plan.layers}
-            layers = (first_not_finite(learner.model, names, images) for images in batches)
+            pieces = self.feeds.validation.pieces(BATCH_SIZE)
+            layers = (first_not_finite(learner.model, names, images) for images in pieces)
             layer = next(filter(None, layers), None)
             epoch = learner.epochs_done + min(learner.done, 1)
             raise Diverged(learner.step, epoch, loss, learner.last_rate, layer, self._checkpoint_step)

@@ -42,7 +42,10 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
         case TrainingStarted():
             where = f"from step {event.first_step}" if event.first_step > 1 else "from the start"
             told = f"Training {event.parameters:,} parameters on {event.environment['device']} {where}."
-            changes.events.append(("training_started", told, dict(event.environment)))
+            if event.streamed:
+                told += f" Streamed from the host: {' and '.join(event.streamed)} images."
+            detail = {**event.environment, "streamed": list(event.streamed)}
+            changes.events.append(("training_started", told, detail))
         case Advanced():
             changes.progress = Progress(1, event.done, steps=event.of)
         case StepsFinished():

@@ -120,6 +120,8 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
                     step = event.first_step - 1
                     threads = f"{order.threads} thread{'s' if order.threads > 1 else ''}"
                     _say(f"training on {order.device} with {threads} from step {event.first_step}")
+                    if event.streamed:
+                        _say(f"streaming from the host: {' and '.join(event.streamed)} images")
                 case StepsFinished():
                     step = event.first_step + len(event.losses) - 1
                 case Advanced():
@@ -198,6 +200,7 @@ def _train(order: Order, task: TrainingTask, stop: threading.Event) -> Iterator[
             device=device,
             replicas=replicas,
             resume=resume,
+            resident_bytes=order.resident_bytes,
             checkpoint_seconds=task.checkpoint_seconds,
             report_seconds=task.report_seconds,
             stop=stop.is_set,

@@ -15,8 +15,8 @@ def told(event: Failed) -> Failure:
 
 
 def died(kind: Kind, exit_code: int, *, out_of_memory: bool) -> Failure:
-    """The process ended without a word; whether the system has killed some for memory meanwhile."""
-    if out_of_memory and exit_code == -9:
+    """The process ended without a word; whether the system has killed it for want of memory."""
+    if out_of_memory:
         hint = "Lower batch_size, make the network smaller or give the worker more memory."
         message = f"The system killed the {kind} because the machine ran out of memory."
         return Failure(FailureClass.OUT_OF_MEMORY, "out_of_memory", message, {}, hint, None)

@@ -24,6 +24,7 @@ class Child:
     def __init__(self, process: BaseProcess, connection: Connection) -> None:
         self._process = process
         self._lock = threading.Lock()
+        self._is_over = False
         self.connection = connection
 
     @property
@@ -41,28 +42,35 @@ class Child:
     def kill(self) -> None:
         """End it and whatever it started, at once: what it has reported is stored, the rest is done again."""
         pid = self._process.pid
-        if pid is None or self.exit_code is not None:
+        if pid is None or self._is_over:
             return
+        # A group may outlive its first process. Its number is nobody else's for as long as it does.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-        # Before the child has made its own group there is only the process.
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        if self.exit_code is None:
+            # Before the child has made its own group there is only the process.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def receive(self) -> bytes | None:
-        """Its next message, None after the last."""
+        """Its next message, None after the last. What it has started may hold the pipe: its own end is the end."""
         try:
-            return self.connection.recv_bytes()
+            if self.connection in wait([self.connection, self.sentinel]) or self.connection.poll():
+                return self.connection.recv_bytes()
         except (EOFError, OSError):
-            return None
+            pass
+        return None
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait for its end, for so long at most."""
         wait([self.sentinel], seconds)
 
     def join(self) -> int:
-        """Wait for its end: the exit code, negative for a signal."""
+        """Wait for its end, and end what it has started and left: the exit code, negative for a signal."""
         self.wait()
+        self.kill()
+        # From now on its number may be given to others.
+        self._is_over = True
         self.connection.close()
         return self.exit_code or 0
 

@@ -52,4 +52,5 @@ class Order:
     count: int
     meeting: Path
     threads: int
+    resident_bytes: int | None
     scratch: Path

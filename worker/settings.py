@@ -21,6 +21,12 @@ class WorkerSettings(BaseSettings):
         default=None, ge=1, le=1024, description="CPU threads of each training; by default the cores / slots."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: GPUs where there are any.")
+    resident_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Images that a training may put on each device; it streams others from the host, with the same "
+        "result. By default what its memory leaves. Bytes.",
+    )
     scratch: Path = Field(
         default=SCRATCH,
         description="Folder for files on their way into the database; emptied as jobs end.",

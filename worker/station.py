@@ -17,6 +17,7 @@ from trainer.offer import Offer
 from worker import scratch
 from worker.devices import Devices
 from worker.machine import Machine
+from worker.oom import Blame
 from worker.settings import WorkerSettings
 from worker.team import Team
 
@@ -40,6 +41,7 @@ class Station:
     draining: threading.Event = field(default_factory=threading.Event)
     teams: set[Team] = field(default_factory=set)
     searches: list[threading.Thread] = field(default_factory=list)
+    blame: Blame = field(default_factory=Blame)
     devices: Devices = field(init=False)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ thread that called, stores batches in order and ends the attempt. What the proce
 """
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ class Supervisor:
         if self._has_refused_its_checkpoint:
             self._reject_checkpoint()
             return
-        self._finish(self._failure(exit_code, out_of_memory=oom.out_of_memory_kills() > kills_before))
+        self._finish(self._failure(exit_code, kills_before))
 
     # What it goes on from.
 
@@ -118,6 +119,7 @@ class Supervisor:
                 count=count,
                 meeting=self.scratch / "meeting",
                 threads=max(1, settings.threads_per_job // count),
+                resident_bytes=settings.resident_bytes,
                 scratch=self.scratch,
             )
             for rank, (task, device) in enumerate(zip(tasks, self.devices, strict=True))
@@ -211,7 +213,7 @@ class Supervisor:
             lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=why_not, why=why)
         )
 
-    def _failure(self, exit_code: int, *, out_of_memory: bool) -> Failure | None:
+    def _failure(self, exit_code: int, kills_before: int) -> Failure | None:
         """What the training's end means; None where it was asked to stop or has done everything."""
         event = self._last.event if self._last else None
         if isinstance(event, Finished):
@@ -231,7 +233,8 @@ class Supervisor:
         if self._keeper.fell_silent.is_set():
             return failure.fell_silent(self.claim.kind, self.station.settings.silence_seconds)
         log.warning("child died", exit_code=exit_code, output=self._output.tail)
-        return failure.died(self.claim.kind, exit_code, out_of_memory=out_of_memory)
+        is_for_memory = exit_code == -signal.SIGKILL and self.station.blame.takes_one(kills_before)
+        return failure.died(self.claim.kind, exit_code, out_of_memory=is_for_memory)
 
     @property
     def _timeout(self) -> Failure:

@@ -1,14 +1,14 @@
 """What every worker does every few seconds, harmless when many do it: rescue, ring again, collect.
 
 SQL is the truth, and so nothing is lost with a bell: a job whose worker is gone is queued again, a job that
-waits without a bell gets one, and an idle worker whose broker is away looks for work itself.
+waits without a bell gets one, and an idle worker looks for such jobs itself.
 """
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -68,9 +68,7 @@ class Sweeper(threading.Thread):
             self._rescue("attempt of a dead worker closed", partial(sweep.rescue_of, worker_id=worker_id))
         if time.monotonic() > self._away_until:
             self._rescue("lost attempt closed", sweep.rescue)
-        for _job_id, device in retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)):
-            if not self._station.bell.ring(device):
-                self._look_for_work()
+        self._ring_again(retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)))
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
             self._collected_at = time.monotonic()
             # Beside the sweep: while much is removed, heartbeats go on.
@@ -117,6 +115,16 @@ class Sweeper(threading.Thread):
             log.info("leftover removed", job=removal.job_id, what=removal.kind, bytes=removal.bytes)
         if done.blobs:
             log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
+
+    def _ring_again(self, silent: Sequence[tuple[str, str]]) -> None:
+        """For jobs whose last bell is long ago, by id and device."""
+        # While all workers are busy, bells would only pile up in the broker.
+        unheard = {device for device in {device for _, device in silent} if self._station.bell.is_waiting(device)}
+        for _, device in silent:
+            if device not in unheard:
+                self._station.bell.ring(device)
+            # Whoever has not heard of the job for so long may be waiting to reach the broker again: so may we.
+            self._look_for_work()
 
     def _look_for_work(self) -> None:
         searches = self._station.searches

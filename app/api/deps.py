@@ -1,19 +1,23 @@
 """What endpoints take from their request."""
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Request, Security, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer, SecurityScopes
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
 
 from app.access import Caller, missing_scope
-from app.errors import Problem, bad_header
+from app.errors import Problem, bad_body, bad_header
 from app.notify import Watcher
 from app.predictor import Predictor
 from app.queue import Bell
@@ -23,8 +27,15 @@ from app.store.engine import read
 from app.store.errors import NotFound
 from app.store.jobs import DEFAULT_OWNER, Idempotency
 from app.store.scopes import Scope
+from trainer.errors import SpecInvalid
+from trainer.parsing import load
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 LONGEST_WAIT = 60
+BODY_SECONDS = 30.0
+"""How long a body may take to come."""
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
@@ -199,9 +210,49 @@ async def chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         yield chunk
 
 
+@asynccontextmanager
+async def body_in_time() -> AsyncIterator[None]:
+    """Reads a body within the time that there is for it. Raises `Problem` after that."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            yield
+    except TimeoutError:
+        detail = f"The body has not come within {BODY_SECONDS:g} seconds."
+        raise Problem(408, "body-too-slow", detail) from None
+
+
 async def bounded(request: Request, limit: int) -> bytes:
-    """The whole body. Raises `Problem` once it is over the limit."""
-    return b"".join([chunk async for chunk in chunks(request, limit)])
+    """The whole body. Raises `Problem` once it is over the limit, or comes too slowly."""
+    async with body_in_time():
+        return b"".join([chunk async for chunk in chunks(request, limit)])
+
+
+def read_body(kind: type[M], body: bytes, detail: str) -> M:
+    """A document that is no spec, read as strictly as one is. Raises `Problem` with `detail`."""
+    try:
+        text, _ = load(body)
+        return kind.model_validate_json(text)
+    except (SpecInvalid, ValidationError) as error:
+        raise bad_body(error, detail) from None
+
+
+async def unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:
+    """What comes of `waiting`. Raises `ClientDisconnect` as soon as nobody is there to be told."""
+    gone = asyncio.ensure_future(_gone(request))
+    answer = asyncio.ensure_future(waiting)
+    try:
+        await asyncio.wait((gone, answer), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnect
+        return answer.result()
+    finally:
+        for task in (gone, answer):
+            task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]

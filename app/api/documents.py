@@ -225,7 +225,7 @@ KEYLESS: dict[int | str, dict[str, Any]] = {
         }
         for status, refusal in problems(401).items()
     },
-    **{str(status): refusal for status, refusal in problems(403).items()},
+    **{str(status): refusal for status, refusal in problems(403, 421).items()},
 }
 
 

@@ -40,7 +40,7 @@ log = structlog.get_logger()
     "/ensembles",
     status_code=201,
     summary="Make an ensemble",
-    responses=documents.problems(409, 413, 415, 422, 503) | documents.MADE_ENSEMBLE,
+    responses=documents.problems(408, 409, 413, 415, 422, 503) | documents.MADE_ENSEMBLE,
     openapi_extra=documents.SCORING_BODY,
 )
 def make(

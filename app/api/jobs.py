@@ -9,7 +9,6 @@ import structlog
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -27,11 +26,13 @@ from app.api.deps import (
     WatcherOf,
     idempotency_of,
     matches,
+    read_body,
+    unless_gone,
     wait_seconds,
 )
 from app.api.schemas import JobList, JobView, PlanView, RetryRequest
 from app.api.views import job_view, job_views, plan_view
-from app.errors import Problem, bad_body
+from app.errors import Problem
 from app.settings import Settings
 from app.store import datasets, jobs, wishes, workers
 from app.store.engine import read
@@ -52,7 +53,7 @@ log = structlog.get_logger()
     "/jobs",
     status_code=201,
     summary="Submit a job",
-    responses=documents.problems(409, 413, 415, 422, 503) | documents.SUBMITTED,
+    responses=documents.problems(408, 409, 413, 415, 422, 503) | documents.SUBMITTED,
     openapi_extra=documents.SPEC_BODY,
 )
 def submit(
@@ -94,7 +95,7 @@ def submit(
 @router.post(
     "/jobs:validate",
     summary="Check a spec and see what it would do",
-    responses=documents.problems(413, 415, 422, 503),
+    responses=documents.problems(408, 413, 415, 422, 503),
     openapi_extra=documents.SPEC_BODY,
 )
 def validate(caller: Submitter, body: JsonBody, engine: EngineOf) -> PlanView:
@@ -172,7 +173,7 @@ async def show(
     view = await run_in_threadpool(_show, engine, job_id)
     knows_it = matches(if_none_match, _etag(view))
     is_waiting = wait is not None and (knows_it or if_none_match is None) and not view.status.is_final
-    if is_waiting and await watcher.changed(job_id, view.version, wait or 0):
+    if is_waiting and await unless_gone(request, watcher.changed(job_id, view.version, wait or 0)):
         view = await run_in_threadpool(_show, engine, job_id)
     headers = {"ETag": _etag(view)}
     if wait is not None:
@@ -207,7 +208,7 @@ def resume(
 @router.post(
     "/jobs/{job_id}:retry",
     summary="Retry a failed or cancelled job",
-    responses=documents.problems(404, 409, 413, 415, 422, 503),
+    responses=documents.problems(404, 408, 409, 413, 415, 422, 503),
     openapi_extra=documents.RETRY_BODY,
 )
 def retry(
@@ -247,10 +248,7 @@ def _wish(engine: Engine, response: Response, ask: Callable[[Session], Job]) -> 
 
 
 def _retry_request(body: bytes) -> RetryRequest:
-    try:
-        return RetryRequest.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise bad_body(error, 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.') from None
+    return read_body(RetryRequest, body or b"{}", 'Give {"from": "checkpoint"} or {"from": "start"}, or no body.')
 
 
 def _show(engine: Engine, job_id: str) -> JobView:

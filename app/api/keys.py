@@ -3,15 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app.access import Caller, keys_are_off
 from app.api import documents
-from app.api.deps import Admin, EngineOf, Id, JsonBody
+from app.api.deps import Admin, EngineOf, Id, JsonBody, read_body
 from app.api.schemas import KeyList, KeyRequest, KeyView, NewKeyView
 from app.api.views import key_view
-from app.errors import bad_body
 from app.store import keys
 from app.store.engine import read, retry
 
@@ -38,7 +36,7 @@ def index(caller: KeyedAdmin, engine: EngineOf) -> KeyList:
     "/keys",
     status_code=201,
     summary="Make a key",
-    responses=documents.problems(413, 415, 422, 503),
+    responses=documents.problems(408, 413, 415, 422, 503),
     openapi_extra=documents.KEY_BODY,
 )
 def create(caller: KeyedAdmin, body: JsonBody, engine: EngineOf, response: Response) -> NewKeyView:
@@ -61,7 +59,4 @@ def revoke(caller: KeyedAdmin, key_id: Id, engine: EngineOf) -> KeyView:
 
 
 def _asked(body: bytes) -> KeyRequest:
-    try:
-        return KeyRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise bad_body(error, "The key that you ask for is not valid; nothing was made.") from None
+    return read_body(KeyRequest, body, "The key that you ask for is not valid; nothing was made.")

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from sqlalchemy import Engine
 
 from app.api import documents
-from app.api.deps import EngineOf, JobId, Reader, WatcherOf, resume_after, wait_seconds
+from app.api.deps import EngineOf, JobId, Reader, WatcherOf, resume_after, unless_gone, wait_seconds
 from app.api.events import KEEP_ALIVE_SECONDS, STREAM
 from app.api.schemas import LogChunkView, LogView
 from app.errors import Problem
@@ -74,7 +74,7 @@ async def show(
     if STREAM in request.headers.get("Accept", ""):
         stream = _follow(engine, watcher, job_id, start)
         return StreamingResponse(stream, media_type=STREAM, headers={"X-Accel-Buffering": "no"})
-    view, _ = await _awaited(engine, watcher, job_id, start, limit, wait or 0)
+    view, _ = await unless_gone(request, _awaited(engine, watcher, job_id, start, limit, wait or 0))
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
     if format == "text":
         return PlainTextResponse("".join(item.text for item in view.items), headers=headers)

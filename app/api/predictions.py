@@ -9,7 +9,6 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
@@ -24,12 +23,15 @@ from app.api.deps import (
     Reader,
     SettingsOf,
     SnapshotId,
+    body_in_time,
     bounded,
     chunks,
     content_type,
+    read_body,
+    unless_gone,
 )
 from app.api.schemas import LikelyView, MemberPredictionView, PredictionsView, PredictionView, PredictRequest
-from app.errors import Problem, bad_body
+from app.errors import Problem
 from app.predictor import Predictor
 from app.questions import Found, Member, Model
 from app.store import serving
@@ -58,7 +60,8 @@ class Asking:
         with self.predictor.room(self._announced()):
             served = await run_in_threadpool(self._look, find, id)
             images = await self._images(served.shape)
-            found = await self.predictor.ask(_model(served), images, members=self.members)
+            asking = self.predictor.ask(_model(served), images, members=self.members)
+            found = await unless_gone(self.request, asking)
         return _view(id, served, found, self.top_k)
 
     def _announced(self) -> int:
@@ -89,16 +92,15 @@ class Asking:
         if kind != "application/json":
             detail = f"Send images as {', '.join(documents.IMAGE_TYPES)}, not {kind or 'nothing'}."
             raise Problem(415, "unsupported-media-type", detail)
-        try:
-            return pictures.from_base64(PredictRequest.model_validate_json(body).images)
-        except ValidationError as error:
-            raise bad_body(error, 'Give {"images": ["…", …]}, image files in base64.') from None
+        wish = read_body(PredictRequest, body, 'Give {"images": ["…", …]}, image files in base64.')
+        return pictures.from_base64(wish.images)
 
     async def _parts(self) -> list[bytes]:
         body = chunks(self.request, self.most_bytes)
         parser = MultiPartParser(self.request.headers, body, max_files=MOST_FILES, max_fields=0)
         try:
-            form = await parser.parse()
+            async with body_in_time():
+                form = await parser.parse()
         except MultiPartException as error:
             raise _no_files(f"The form cannot be read: {error.message}") from None
         try:

@@ -615,7 +615,7 @@ class ProblemView(View):
     title: str
     status: int
     detail: str
-    instance: str
+    instance: str | None = Field(default=None, description="The address; absent where none could be read.")
     request_id: str | None
     errors: list[PlaceView] = []
     from_: str | None = Field(default=None, alias="from", description="409: the job's status.")

@@ -1,6 +1,7 @@
 """`/v1/snapshots`: models worth keeping, and their files."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -17,6 +18,7 @@ from app.store.engine import read
 router = APIRouter(prefix="/v1", tags=["snapshots"])
 
 FILE = "application/octet-stream"
+PIECE_BYTES = 256 * 1024
 FILE_CONTENT = {FILE: {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -80,7 +82,15 @@ def weights(
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=FILE)
-    return StreamingResponse(blobs.stream(engine, snapshot.sha256, start, end), status, headers, FILE)
+    pieces = _pieces(blobs.stream(engine, snapshot.sha256, start, end))
+    return StreamingResponse(pieces, status, headers, FILE)
+
+
+def _pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """In pieces so small that several, on their way to a client that reads slowly, hold little."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), PIECE_BYTES):
+            yield chunk[start : start + PIECE_BYTES]
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:

@@ -54,7 +54,7 @@ def gc(
     limits = KeepSettings().limits
     with place.database(data) as engine:
         if dry_run:
-            with engines.read(engine) as session:
+            with engines.read(engines.patient(engine)) as session:
                 collection = retention.plan(session, limits)
         else:
             collection = retention.collect(engine, limits)

@@ -68,17 +68,19 @@ def stream(engine: Engine, hash: str, start: int = 0, end: int | None = None) ->
 
 
 def fetch(engine: Engine, hash: str, path: Path) -> None:
-    """Write a blob to a file, checked. Raises `BlobDamaged`, and leaves no file then."""
+    """Write a blob to a file, checked. Raises `BlobDamaged`. Whatever it raises, it leaves no file then."""
     partial = path.with_name(path.name + ".partial")
     digest = sha256()
-    with partial.open("wb") as file:
-        for data in stream(engine, hash):
-            digest.update(data)
-            file.write(data)
-    if digest.hexdigest() != hash:
-        partial.unlink()
-        raise BlobDamaged(f"The blob {hash} does not have its hash.")
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            for data in stream(engine, hash):
+                digest.update(data)
+                file.write(data)
+        if digest.hexdigest() != hash:
+            raise BlobDamaged(f"The blob {hash} does not have its hash.")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def empty(session: Session, hash: str) -> None:

@@ -10,13 +10,20 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.orm import Session
 
+from app.store.line import CONNECT_SECONDS, Dialler, Line
+
 T = TypeVar("T")
 
 BUSY_SECONDS = 10
-CONNECT_SECONDS = 3
+POOL_SECONDS = 10
 TRIES = 6
+STATEMENT_SECONDS = 10
+"""PostgreSQL: how long a statement may take, waiting for locks included. Only a patient engine's have no end."""
 DEAD_LINES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 """PostgreSQL: a connection whose other end is gone without a word is given up in seconds, not a quarter of an hour."""
+GONE_SECONDS = 10
+"""PostgreSQL: how long a transaction may do nothing. A machine that is gone in the middle of one leaves its locks."""
+GONE_CLIENTS = f"-c idle_in_transaction_session_timeout={GONE_SECONDS}s -c tcp_user_timeout={GONE_SECONDS}s"
 TRANSIENT = {"40001", "40P01", "55P03"}
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
@@ -26,8 +33,12 @@ def create(url: str) -> Engine:
     """An engine for a database URL, `sqlite:///…` or `postgresql+psycopg://…`."""
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite(url)
-    arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "annealer", **DEAD_LINES}
-    return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args=arguments)
+    return _postgresql(url)
+
+
+def patient(engine: Engine) -> Engine:
+    """The same engine for statements that may take their time: migrations, and looking through all that is stored."""
+    return engine.execution_options(patient=True)
 
 
 @contextmanager
@@ -79,6 +90,33 @@ def is_unavailable(error: BaseException) -> bool:
 
 def _is_transient(error: exc.DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in TRANSIENT or "database is locked" in str(error.orig)
+
+
+def _postgresql(url: str) -> Engine:
+    arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "annealer", **DEAD_LINES}
+    engine = create_engine(
+        url, pool_size=10, max_overflow=30, pool_timeout=POOL_SECONDS, pool_pre_ping=True, connect_args=arguments
+    )
+    dialler = Dialler(f"{GONE_CLIENTS} -c statement_timeout={STATEMENT_SECONDS}s")
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, words: list[Any], options: dict[str, Any]) -> Line:
+        return dialler.connect(*words, **options)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        is_patient = bool(connection.get_execution_options().get("patient"))
+        line: Any = connection.connection.dbapi_connection
+        line.is_busy(patient=is_patient)
+        if is_patient:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+    @event.listens_for(engine, "checkin")
+    def rest(line: Line | None, _record: object) -> None:
+        if line is not None:
+            line.is_idle()
+
+    return engine
 
 
 def _sqlite(url: str) -> Engine:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 import migrations
 from app import __version__
 from app.store import datasets
-from app.store.engine import create, retry
+from app.store.engine import create, patient, retry
 from trainer import data
 
 LOCK = 0x616E6E65
@@ -79,7 +79,7 @@ class _exclusively:
     """A transaction in which nobody else migrates."""
 
     def __init__(self, engine: Engine) -> None:
-        self._connection = engine.execution_options(immediate=True).connect()
+        self._connection = patient(engine).execution_options(immediate=True).connect()
 
     def __enter__(self) -> Connection:
         connection = self._connection

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.store import blobs, events, jobs
 from app.store.clock import ago
-from app.store.engine import read, retry
+from app.store.engine import patient, read, retry
 from app.store.errors import NotFound
 from app.store.models import Blob, Checkpoint, Job, LogChunk, SeriesBlock
 from app.store.states import FINAL
@@ -81,6 +81,7 @@ def collect(engine: Engine, limits: Limits) -> Collection:
 
     Many may do so at once: what another has removed, or has taken into use again, is passed over.
     """
+    engine = patient(engine)
     with read(engine) as session:
         planned = [removal for kind, limit in limits.items() for removal in due(session, kind, limit)]
     removals = []

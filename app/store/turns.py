@@ -23,18 +23,44 @@ def take(session: Session, offers: Mapping[str, Offer]) -> Job | None:
     It is held until the transaction ends. Jobs that other transactions hold are passed over.
     """
     fits = or_(*(_fits(device, offer) for device, offer in offers.items()))
-    # Written out: for a parameter SQLite would not use the index of queued jobs.
-    queued = (Job.status == literal_column("'queued'"), fits)
-    oldest = select(Job.priority, Job.owner, func.min(Job.id)).where(*queued).group_by(Job.priority, Job.owner)
-    lines = session.execute(oldest).all()
-    owners = {owner for _, owner, _ in lines}
-    use = _use(session, owners) if len(owners) > 1 else {}
-    for priority, owner, _ in sorted(lines, key=lambda line: (-line[0], use.get(line[1], 0.0), line[2])):
-        query = select(Job).where(*queued, Job.priority == priority, Job.owner == owner).order_by(Job.id).limit(1)
-        query = query.with_for_update(skip_locked=True)
-        if job := session.scalars(query, execution_options={"populate_existing": True}).first():
-            return job
+    queued = and_(_is_queued(session), fits)
+    priority = _highest(session, queued)
+    while priority is not None:
+        alike = and_(queued, Job.priority == priority)
+        oldest = _oldest(session, alike)
+        use = _use(session, oldest) if len(oldest) > 1 else {}
+        for owner in sorted(oldest, key=lambda owner: (use.get(owner, 0.0), oldest[owner])):
+            query = select(Job).where(alike, Job.owner == owner).order_by(Job.id).limit(1)
+            query = query.with_for_update(skip_locked=True)
+            if job := session.scalars(query, execution_options={"populate_existing": True}).first():
+                return job
+        priority = _highest(session, and_(queued, Job.priority < priority))
     return None
+
+
+def _is_queued(session: Session) -> ColumnElement[bool]:
+    """Whether a job is queued, said so that it is found through the index of queued jobs."""
+    # Written out: for a parameter SQLite would not use the index, nor unless it is told that many are queued.
+    condition = Job.status == literal_column("'queued'")
+    return func.likely(condition) if session.get_bind().dialect.name == "sqlite" else condition
+
+
+def _highest(session: Session, condition: ColumnElement[bool]) -> int | None:
+    """The highest priority among queued jobs, from the end of their index."""
+    return session.scalar(select(Job.priority).where(condition).order_by(Job.priority.desc()).limit(1))
+
+
+def _oldest(session: Session, condition: ColumnElement[bool]) -> Mapping[str, str]:
+    """Each owner's oldest job among jobs of one priority.
+
+    From owner to owner through the index: to group ten thousand jobs of one owner takes as long as to read them.
+    """
+    first = select(func.min(Job.owner).label("owner")).where(condition).cte("owners", recursive=True)
+    following = select(func.min(Job.owner)).where(condition, Job.owner > first.c.owner).scalar_subquery()
+    owners = first.union_all(select(following).where(first.c.owner.is_not(None)))
+    oldest = select(func.min(Job.id)).where(condition, Job.owner == owners.c.owner).scalar_subquery()
+    rows = session.execute(select(owners.c.owner, oldest).where(owners.c.owner.is_not(None)))
+    return {owner: job_id for owner, job_id in rows}
 
 
 def _fits(device: str, offer: Offer) -> ColumnElement[bool]:

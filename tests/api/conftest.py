@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from sqlalchemy import Engine, delete
 
+from app.connection import Connection
 from app.embedded import free_port
 from app.main import create
 from app.settings import Settings
@@ -49,7 +50,8 @@ def served(settings: Settings) -> Iterator[tuple[str, Engine]]:
     """A server in a thread; its URL and its engine."""
     app = create(settings)
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
+    config = uvicorn.Config(app, port=port, http=Connection, ws="none", log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     await_true(lambda: server.started, 10)

@@ -138,7 +138,8 @@ def test_a_body_over_the_limit_is_refused_while_it_streams(api: Api) -> None:
     host, port = api.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as line:
         line.sendall(
-            b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(5):
             line.sendall(b"400\r\n" + b" " * 0x400 + b"\r\n")
@@ -175,7 +176,7 @@ def test_a_bad_query_is_refused_with_its_parameter(api: Api, path: str, paramete
 def test_an_unknown_parameter_is_told_with_the_known_ones(api: Api) -> None:
     problem = refusal(api.http.get("/v1/jobs?x=1"), 422)
 
-    assert "cursor, dataset, label, limit, name, sort, status" in problem["errors"][0]["detail"]
+    assert "cursor, dataset, kind, label, limit, name, sort, status" in problem["errors"][0]["detail"]
 
 
 def test_a_cursor_of_another_list_is_refused(api: Api) -> None:

@@ -446,6 +446,49 @@ def test_a_server_that_asks_for_no_keys_answers_on_its_own_addresses_alone(sqlit
     app.state.engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("headers", "status", "kind"),
+    [
+        ({"Host": "localhost:8400"}, 200, None),
+        ({"Host": "[::1]:8400"}, 200, None),
+        ({"Host": "127.3.2.1"}, 200, None),
+        ({"Host": "evil.example"}, 421, "host-refused"),
+        ({"Host": "localhost.evil.example:8400"}, 421, "host-refused"),
+        ({"Host": "evil.example@127.0.0.1.evil"}, 421, "host-refused"),
+        ({"Host": "[::1"}, 421, "host-refused"),
+        ({"Host": ""}, 421, "host-refused"),
+        ({"Host": "localhost:8400", "Origin": "http://localhost:8400"}, 200, None),
+        ({"Host": "localhost:8400", "Origin": "http://localhost:3000"}, 403, "origin-refused"),
+        ({"Host": "localhost:8400", "Origin": "https://evil.example"}, 403, "origin-refused"),
+        ({"Host": "localhost:8400", "Origin": "null"}, 403, "origin-refused"),
+    ],
+)
+def test_a_server_that_asks_for_no_keys_answers_no_page_of_another_site(
+    sqlite_url: str, broker_url: str, headers: dict[str, str], status: int, kind: str | None
+) -> None:
+    """A name of any site may be made to point here (DNS rebinding), and any page may send what needs no permission."""
+    app = create(Settings(database_url=sqlite_url, broker_url=broker_url, keys="off"))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+            return await http.get("/v1/datasets", headers=headers)
+
+    answer = asyncio.run(ask())
+    app.state.engine.dispose()
+
+    assert answer.status_code == status
+    if kind:
+        assert answer.json()["type"] == f"urn:annealer:problem:{kind}"
+        assert answer.json()["errors"][0]["header"] in headers
+
+
+def test_where_keys_are_asked_for_every_name_and_origin_will_do(api: Api, door: Door) -> None:
+    """No browser sends a key by itself."""
+    headers = {**door.key(SUBMIT), "Host": "annealer.example", "Origin": "https://other.example"}
+
+    assert api.http.get("/v1/datasets", headers=headers).status_code == 200
+
+
 def test_a_key_cannot_be_looked_up_while_the_database_is_away(tmp_path: Any, broker_url: str) -> None:
     away = "postgresql+psycopg://nobody@127.0.0.1:1/none"
     settings = Settings(database_url=away, broker_url=broker_url, metrics_token="watches-it-all-day")

@@ -66,7 +66,16 @@ def test_a_failed_job_is_retried(api: Api, body: dict[str, str] | None) -> None:
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [(b'{"from": "here"}', "/from"), (b'{"form": "start"}', "/form"), (b"[]", ""), (b"{", ""), (b"\xff", "")],
+    [
+        (b'{"from": "here"}', "/from"),
+        (b'{"form": "start"}', "/form"),
+        (b'{"from": "start", "from": "checkpoint"}', ""),
+        (b'{"from": "\\ud800"}', "/from"),
+        (b"[" * 2000, ""),
+        (b"[]", ""),
+        (b"{", ""),
+        (b"\xff", ""),
+    ],
 )
 def test_a_retry_from_elsewhere_is_refused_with_the_place(api: Api, body: bytes, pointer: str) -> None:
     answer = ask(api, failed(api), "retry", content=body, headers={"Content-Type": "application/json"})

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import timedelta
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app import doctor
+from app import backup, doctor
 from app.client import Client
 from app.store import attempts, jobs, logs, migrate, workers
 from app.store import engine as engines
@@ -272,6 +273,25 @@ def test_what_is_damaged_foreign_or_newer_is_not_restored(kept: Path, tmp_path: 
     engine.dispose()
     assert "comes from a newer version" in refusal("restore", "newer", "--data", "d", cwd=tmp_path)
     assert not any((tmp_path / folder / "annealer.sqlite").exists() for folder in "abcd")
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_restore_that_fails_leaves_no_folder_but_one_that_was_there(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(backup, "_publish", fail)
+    folder = tmp_path / "new"
+    if is_there:
+        folder.mkdir()
+
+    with pytest.raises(OSError, match="No space left"):
+        backup.restore(kept, folder)
+
+    assert folder.exists() == is_there
+    assert not list(tmp_path.rglob("annealer.sqlite*"))
 
 
 def test_logs_are_shown_and_followed(annealer: Run, client: Client) -> None:

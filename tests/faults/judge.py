@@ -8,7 +8,7 @@ changes nothing.
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -18,13 +18,14 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store import blobs, ensembles, jobs, metrics, snapshots, sweep
+from app.store import blobs, jobs, metrics, snapshots, sweep
 from app.store.engine import read
 from app.store.errors import BlobDamaged
 from app.store.models import Attempt, Base, Blob, Checkpoint, Event, Job, Snapshot
 from app.store.states import Outcome, Status
 from tests.faults import reference
-from tests.faults.reference import EPOCH_FIELDS, Reference
+from tests.faults.reference import Reference
+from tests.faults.service import Service
 from tests.faults.system import System, parents
 
 Kind = Literal["lost", "doubled", "differing", "inconsistent", "left over"]
@@ -83,17 +84,29 @@ def judge_story(system: System, job_id: str) -> None:
 
 def breaches_of(system: System, specs: Mapping[str, Mapping[str, Any]]) -> list[Breach]:
     """Every promise that is broken now that all should be over."""
-    found = list(_left_running(system))
-    with read(system.engine) as session:
-        for job_id, spec in specs.items():
+    return [*_left_running(system), *breaches_in_the_database(system, specs, reference.of)]
+
+
+def breaches_in_the_database(
+    service: Service,
+    specs: Mapping[str, Mapping[str, Any]],
+    undisturbed: Callable[[Mapping[str, Any], int | None], Reference],
+) -> list[Breach]:
+    """What the database alone tells of broken promises; `undisturbed` as `reference.of`."""
+    found = []
+    for job_id, spec in specs.items():
+        with read(service.engine) as session:
             job = session.get(Job, job_id)
-            if job is None or not job.status.is_final:
-                found.append(Breach("lost", job_id, f"it is {job.status if job else 'gone'}"))
-                continue
+        if job is None or not job.status.is_final:
+            found.append(Breach("lost", job_id, f"it is {job.status if job else 'gone'}"))
+            continue
+        whole = job.status is Status.SUCCEEDED
+        # It takes its time, and no transaction is to wait for it.
+        expected = undisturbed(spec, None if whole else job.epoch + 1)
+        with read(service.engine) as session:
             found += _history(session, job)
-            whole = job.status is Status.SUCCEEDED
-            found += _results(session, job, reference.of(spec, None if whole else job.epoch + 1), whole)
-    found += _left_in_the_database(system)
+            found += _results(session, job, expected, whole)
+    found += _left_in_the_database(service)
     return found
 
 
@@ -148,18 +161,16 @@ def _attempt(attempt: Attempt, events: Sequence[Event]) -> Iterator[tuple[Kind, 
 
 
 def _results(session: Session, job: Job, expected: Reference, whole: bool) -> Iterator[Breach]:
-    epochs = [tuple(getattr(row, name) for name in EPOCH_FIELDS) for row in metrics.epochs(session, job.id)]
-    yield from _compared(job, "epochs", [row[0] for row in epochs], epochs, expected.epochs, whole)
+    found = reference.stored(session, job.id)
+    numbers = [row[0] for row in found.epochs]
+    yield from _compared(job, "epochs", numbers, found.epochs, expected.epochs, whole)
     for name, values in expected.series.items():
-        series = metrics.series(session, job.id, name)
-        yield from _compared(job, name, series.steps.tolist(), series.values.tolist(), values, whole)
-    taken = snapshots.of_job(session, job.id)
-    hashes = [one.sha256 for one in taken]
-    yield from _compared(job, "snapshots", [one.number for one in taken], hashes, expected.snapshots, whole)
-    ensemble = ensembles.of_job(session, job.id)
-    accuracy = ensemble.accuracy if ensemble else None
-    if whole and accuracy != expected.accuracy:
-        yield Breach("differing", job.id, f"the ensemble's accuracy is {accuracy}, not {expected.accuracy}")
+        steps = metrics.series(session, job.id, name).steps.tolist()
+        yield from _compared(job, name, steps, found.series[name], values, whole)
+    numbers = [one.number for one in snapshots.of_job(session, job.id)]
+    yield from _compared(job, "snapshots", numbers, found.snapshots, expected.snapshots, whole)
+    if whole and found.accuracy != expected.accuracy:
+        yield Breach("differing", job.id, f"the ensemble's accuracy is {found.accuracy}, not {expected.accuracy}")
     if whole and session.scalars(select(Checkpoint).where(Checkpoint.job_id == job.id)).all():
         yield Breach("left over", job.id, "it has succeeded and has checkpoints")
 
@@ -213,30 +224,30 @@ def _files(system: System) -> Iterator[Breach]:
                 yield Breach("left over", str(folder), f"{entry.name} with {[file.name for file in entry.iterdir()]}")
 
 
-def _left_in_the_database(system: System) -> Iterator[Breach]:
-    with read(system.engine) as session:
+def _left_in_the_database(service: Service) -> Iterator[Breach]:
+    with read(service.engine) as session:
         for attempt in session.scalars(select(Attempt).where(Attempt.outcome.is_(None))):
             yield Breach("left over", attempt.job_id, f"attempt {attempt.number} holds a lease")
-    before = _digest(system)
-    if system.act(sweep.rescue) or system.act(jobs.needing_bell, 0.0):
+    before = _digest(service)
+    if service.act(sweep.rescue) or service.act(jobs.needing_bell, 0.0):
         yield Breach("left over", "sweep", "there was something to rescue or to ring for")
-    if _digest(system) != before:
+    if _digest(service) != before:
         yield Breach("left over", "sweep", "a second sweep has changed something")
-    while system.act(blobs.collect, 0.0)[0]:
+    while service.act(blobs.collect, 0.0)[0]:
         pass
-    with read(system.engine) as session:
+    with read(service.engine) as session:
         used = {sha256 for table in (Snapshot, Checkpoint) for sha256 in session.scalars(select(table.sha256))}
         stored = set(session.scalars(select(Blob.sha256)))
     if stored != used:
         yield Breach("left over", "blobs", f"{len(stored - used)} without an owner, {len(used - stored)} missing")
     for hash in used:
-        yield from _blob(system, hash)
+        yield from _blob(service, hash)
 
 
-def _blob(system: System, hash: str) -> Iterator[Breach]:
+def _blob(service: Service, hash: str) -> Iterator[Breach]:
     digest = sha256()
     try:
-        for data in blobs.stream(system.engine, hash):
+        for data in blobs.stream(service.engine, hash):
             digest.update(data)
     except BlobDamaged as error:
         yield Breach("differing", hash, str(error))
@@ -245,10 +256,10 @@ def _blob(system: System, hash: str) -> Iterator[Breach]:
         yield Breach("differing", hash, "its bytes are not what its name says")
 
 
-def _digest(system: System) -> str:
+def _digest(service: Service) -> str:
     """A hash over all that the database says and that does not change by itself."""
     digest = sha256()
-    with read(system.engine) as session:
+    with read(service.engine) as session:
         for table in Base.metadata.sorted_tables:
             if table.name not in PASSING:
                 rows = sorted(repr(tuple(row)) for row in session.execute(select(table)))

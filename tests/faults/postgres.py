@@ -4,6 +4,7 @@ import os
 import signal
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -57,12 +58,28 @@ class Postgres:
         for left in (folder / "postmaster.pid", Path(f"{socket}.lock")):
             left.unlink(missing_ok=True)
 
+    def freeze(self) -> None:
+        """Stop every process of it where it is: it accepts connections and bytes, and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, harmless when it does."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        folder = Path(self._folder.name).resolve()
+        for entry in Path("/proc").iterdir():
+            if _works_in(folder, entry):
+                with suppress(ProcessLookupError):
+                    os.kill(int(entry.name), number)
+
     def start(self) -> None:
         """Start it again, harmless when it runs."""
         self._server.ensure_postgres_running()
 
     def close(self) -> None:
         """End it and remove its files."""
+        self.thaw()
         self._server.cleanup()
         self._folder.cleanup()
 

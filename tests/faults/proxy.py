@@ -15,12 +15,14 @@ Target = tuple[str, int] | str
 class Trap:
     """Springs on the connection that sends `words` in order: `then` is called and the connection is cut.
 
-    With `answered` the last word still reaches the server, whose answer is what gets lost.
+    With `answered` the last word still reaches the server, whose answer is what gets lost. With `unheard` the server
+    is told nothing of the end, as when a machine is gone.
     """
 
     words: Sequence[bytes]
     from_client: bool = True
     answered: bool = False
+    unheard: bool = False
     then: Callable[[], None] = lambda: None
     sprung: threading.Event = field(default_factory=threading.Event)
 
@@ -33,10 +35,11 @@ class Line:
         self.server = server
         self.heard = 0
         self.answer_is_lost = False
+        self.is_unheard = False
 
     def cut(self) -> None:
-        """End it on both sides."""
-        for end in (self.client, self.server):
+        """End it on both sides, or on the client's where the server is not to hear of it."""
+        for end in (self.client,) if self.is_unheard else (self.client, self.server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
@@ -165,6 +168,7 @@ class Proxy:
         if trap.answered:
             line.answer_is_lost = True
             return True
+        line.is_unheard = trap.unheard
         self._spring(trap)
         return False
 

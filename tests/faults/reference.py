@@ -1,4 +1,4 @@
-"""What a spec trains to when nothing happens to it: by the trainer alone, once a session for each spec."""
+"""What a spec trains to: by the trainer alone, once a session for each spec, or as a service has stored it."""
 
 import json
 import tempfile
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sqlalchemy.orm import Session
 
+from app.store import ensembles, metrics, snapshots
 from trainer import data, snapshot
 from trainer.errors import TrainerError
 from trainer.events import EnsembleScored, EpochFinished, SnapshotTaken, StepsFinished
@@ -27,7 +29,7 @@ EPOCH_FIELDS = (
 
 @dataclass
 class Reference:
-    """An undisturbed training: epochs by `EPOCH_FIELDS`, each step's values, each snapshot file's hash."""
+    """What a training has to show: epochs by `EPOCH_FIELDS`, each step's values, each snapshot file's hash."""
 
     epochs: list[tuple[float, ...]] = field(default_factory=list)
     series: dict[str, list[float]] = field(default_factory=lambda: {"loss": [], "learning_rate": []})
@@ -41,6 +43,18 @@ def of(spec: Mapping[str, Any], epochs: int | None = None) -> Reference:
     With `epochs` only that far, where a job has not come farther; or up to where the training fails.
     """
     return _trained(json.dumps(spec, sort_keys=True), epochs)
+
+
+def stored(session: Session, job_id: str) -> Reference:
+    """What the database has of a job."""
+    found = Reference()
+    found.epochs = [tuple(getattr(row, name) for name in EPOCH_FIELDS) for row in metrics.epochs(session, job_id)]
+    for name in found.series:
+        found.series[name] = metrics.series(session, job_id, name).values.tolist()
+    found.snapshots = [one.sha256 for one in snapshots.of_job(session, job_id)]
+    ensemble = ensembles.of_job(session, job_id)
+    found.accuracy = ensemble.accuracy if ensemble else None
+    return found
 
 
 @cache

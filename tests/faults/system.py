@@ -3,57 +3,41 @@
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx
-from sqlalchemy import delete, make_url, select
+from sqlalchemy import delete, make_url
 
 from app.client import Client
 from app.store import engine as engines
 from app.store import ids
-from app.store.engine import read, write
-from app.store.models import Attempt, Blob, Event, Job
+from app.store.engine import write
+from app.store.models import Blob, Job
 from app.store.models import Worker as WorkerRow
-from app.store.states import Status
 from tests.faults.postgres import Postgres
 from tests.faults.proxy import Proxy
+from tests.faults.service import SECONDS, Service
 from tests.servers import Api, Template, Valkey, Worker, await_true
-from tests.specs import document
 
 MARK = "ANNEALER_TEST_SYSTEM"
 """In the environment of all that a system starts, so that what is left of it can be found."""
 
-SECONDS = 60.0
 LEASE_SECONDS = 2.0
 
-TINY: dict[str, Any] = document(
-    network={"kind": "convnet", "channels": [8], "batch_norm": {}, "dropout": {"drop": 0.2}},
-    augmentation=[{"kind": "random_crop", "padding": 2}],
-    schedule={"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 3},
-    optimizer={"kind": "sgd", "momentum": {"form": "averaged"}},
-    epochs=9,
-    batch_size=125,
-)
-"""Trains for a second or two, with everything in it that could differ after a restart."""
 
-ENDLESS = TINY | {"name": "endless", "epochs": 3000}
-
-
-class System:
+class System(Service):
     """API, broker, database and workers. What a test breaks, `heal` mends for the next."""
 
-    def __init__(self, folder: Path, template: Template, postgres: Postgres | None) -> None:
+    def __init__(self, folder: Path, template: Template, postgres: Postgres | None, **api_settings: str) -> None:
         self.folder = folder
         self.mark = ids.new("data")
         self.postgres = postgres
         self.front, self.broker, self.database = Proxy(), Proxy(), Proxy()
         self._copied = template.copy(folder)
         self.database_url = self._copied.__enter__()
-        self.engine = engines.create(self.database_url)
         self.valkey = Valkey(folder)
         self.broker.target = ("127.0.0.1", make_url(self.valkey.url).port or 0)
         self._broker_url = make_url(self.valkey.url).set(port=self.broker.port).render_as_string()
@@ -62,8 +46,8 @@ class System:
         self.workers: list[Worker] = []
         self._unusual: set[Worker] = set()
         self.api: Api | None = None
-        self.api_settings: dict[str, str] = {}
-        self.client = Client(f"http://127.0.0.1:{self.front.port}")
+        self._api_settings = api_settings
+        super().__init__(engines.create(self.database_url), Client(f"http://127.0.0.1:{self.front.port}"))
         self.http = httpx.Client(base_url=self.client.url, timeout=20)
 
     def __enter__(self) -> Self:
@@ -124,6 +108,7 @@ class System:
         for proxy in (self.front, self.broker, self.database):
             proxy.heal()
         if self.postgres:
+            self.postgres.thaw()
             self.postgres.start()
         if not is_running(self.valkey.pid):
             self.valkey.start()
@@ -136,7 +121,7 @@ class System:
         """Start the API unless it runs."""
         if self.api is None or not is_running(self.api.pid):
             with self._environment():
-                self.api = Api(self.folder, self.proxied_url, self._broker_url, **self.api_settings)
+                self.api = Api(self.folder, self.proxied_url, self._broker_url, **self._api_settings)
             self.front.target = ("127.0.0.1", make_url(self.api.url).port or 0)
 
     def start_worker(
@@ -167,79 +152,25 @@ class System:
         worker.kill()
         self.workers.remove(worker)
 
-    # Jobs.
-
-    def submit(self, spec: dict[str, Any] = TINY, **changes: Any) -> str:
-        """Queue a job through the API; its id."""
-        return self.client.submit(spec | changes).id
-
-    def status(self, job_id: str) -> Status:
-        """What the job is."""
-        return self.job(job_id).status
-
-    def job(self, job_id: str) -> Job:
-        """The job as the database has it."""
-        with read(self.engine) as session:
-            job = session.get_one(Job, job_id)
-            session.expunge(job)
-            return job
-
-    def attempts(self, job_id: str) -> list[Attempt]:
-        """Its attempts in order."""
-        with read(self.engine) as session:
-            found = session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)).all()
-            session.expunge_all()
-            return list(found)
-
-    def events(self, job_id: str) -> list[Event]:
-        """Its history."""
-        with read(self.engine) as session:
-            found = session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.number)).all()
-            session.expunge_all()
-            return list(found)
-
-    def story(self, job_id: str) -> str:
-        """Its history as an operator reads it, a sentence a line."""
-        return "\n".join(event.message for event in self.events(job_id))
-
-    def await_epoch(self, job_id: str, epoch: int) -> None:
-        """Wait until the job is in an epoch, and so has the checkpoint of the one before."""
-        await_true(lambda: self.job(job_id).epoch >= epoch, SECONDS)
-
-    def await_status(self, job_id: str, wanted: Status, seconds: float = SECONDS) -> None:
-        """Wait until the job is what it should be."""
-        await_true(lambda: self.status(job_id) is wanted, seconds)
-
-    def await_final(self, *job_ids: str, seconds: float = SECONDS) -> None:
-        """Wait until all are final."""
-        await_true(lambda: all(self.status(job_id).is_final for job_id in job_ids), seconds)
-
     def await_child(self) -> int:
         """Wait for the one training of the first worker; its process id."""
         await_true(lambda: len(self.worker.children()) == 1, SECONDS)
         return self.worker.children()[0]
 
-    def recovered(self, job_id: str, since: float) -> float:
-        """Seconds from `since` (time.time()) until the job was taken up again, once it has been."""
-
-        def after() -> list[datetime]:
-            events = self.events(job_id)
-            return [
-                event.created_at for event in events if event.kind == "resumed" and event.created_at.timestamp() > since
-            ]
-
-        await_true(lambda: bool(after()), SECONDS)
-        return after()[0].timestamp() - since
-
-    def act(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of the store in a transaction."""
-        with write(self.engine) as session:
-            return function(session, *arguments)
+    def is_locked(self) -> bool:
+        """Whether somebody has kept SQLite's write lock for a second."""
+        if self.postgres:
+            return False
+        try:
+            with self.writing(patience=1):
+                return False
+        except sqlite3.OperationalError:
+            return True
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold SQLite's write lock."""
-        connection = sqlite3.connect(make_url(self.database_url).database or "", isolation_level=None, timeout=10)
+    def writing(self, patience: float = 10) -> Iterator[None]:
+        """Hold SQLite's write lock, once nobody else does. `sqlite3.OperationalError` after `patience` seconds."""
+        connection = sqlite3.connect(make_url(self.database_url).database or "", isolation_level=None, timeout=patience)
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -9,7 +9,9 @@ import pytest
 
 from app.store.states import Outcome, Status
 from tests.faults.judge import judge
-from tests.faults.system import ENDLESS, TINY, System
+from tests.faults.pace import here
+from tests.faults.service import ENDLESS, LONGER, TINY
+from tests.faults.system import System, is_running
 from tests.servers import await_true
 from tests.specs import document
 
@@ -19,47 +21,47 @@ def outcomes(system: System, job: str) -> list[Outcome | None]:
 
 
 def test_01_a_killed_child(system: System) -> None:
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     since = time.time()
     os.kill(system.await_child(), signal.SIGKILL)
 
-    assert system.recovered(job, since) < 3
+    assert system.recovered(job, since) < here(3)
     system.await_final(job)
     assert outcomes(system, job) == [Outcome.CRASHED, Outcome.SUCCEEDED]
     assert "The training process ended with signal 9. The job will go on from step" in system.story(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults
 def test_02_a_child_that_crashes(system: System) -> None:
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     since = time.time()
     os.kill(system.await_child(), signal.SIGSEGV)
 
-    assert system.recovered(job, since) < 3
+    assert system.recovered(job, since) < here(3)
     system.await_final(job)
     assert "The training process ended with signal 11. The job will go on from step" in system.story(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 @pytest.mark.faults
 def test_03_a_child_that_hangs(system: System) -> None:
     system.kill(system.worker)
     system.start_worker(silence_seconds="3")
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     since = time.time()
     os.kill(system.await_child(), signal.SIGSTOP)
 
-    assert 2 < system.recovered(job, since) < 3 + 3
+    assert 2 < system.recovered(job, since) < 3 + here(3)
     system.await_final(job)
     assert "The training process reported nothing for 3 seconds and was ended." in system.story(job)
-    judge(system, {job: TINY})
+    judge(system, {job: LONGER})
 
 
 def test_23_a_hanging_child_is_cancelled(system: System) -> None:
@@ -68,10 +70,13 @@ def test_23_a_hanging_child_is_cancelled(system: System) -> None:
     child = system.await_child()
     os.kill(child, signal.SIGSTOP)
 
+    since = time.monotonic()
     system.client.cancel(job)
-    system.await_status(job, Status.CANCELLED, seconds=2)
+    system.await_status(job, Status.CANCELLED)
 
-    assert not Path(f"/proc/{child}").exists()
+    assert time.monotonic() - since < here(2)
+
+    assert not is_running(child)
     assert system.events(job)[-1].message.startswith("The job was cancelled at step")
     judge(system, {job: ENDLESS}, {job: Status.CANCELLED})
 
@@ -85,7 +90,7 @@ def test_26_the_host_is_out_of_memory(on_postgresql: System, tmp_path: Path) -> 
     mount = f"mount -t tmpfs tmpfs /sys/fs/cgroup && ln -s {counter} /sys/fs/cgroup/memory.events"
     system.kill(system.worker)
     system.start_worker(wrapper=["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh"])
-    job = system.submit()
+    job = system.submit(LONGER)
     system.await_epoch(job, 4)
 
     counter.write_text("oom 1\noom_kill 1\n")
@@ -96,7 +101,7 @@ def test_26_the_host_is_out_of_memory(on_postgresql: System, tmp_path: Path) -> 
     assert (failed.failure_class, failed.failure_code) == ("out_of_memory", "out_of_memory")
     assert "ran out of memory" in system.story(job)
     assert "batch_size" in str(failed.failure_hint)
-    judge(system, {job: TINY}, {job: Status.FAILED})
+    judge(system, {job: LONGER}, {job: Status.FAILED})
 
 
 @pytest.mark.faults

@@ -9,9 +9,9 @@ from app.store.engine import read, write
 from app.store.models import BlobChunk, Checkpoint
 from app.store.states import FailureClass, Status
 from tests.faults.judge import judge
-from tests.faults.system import TINY, System
+from tests.faults.service import LONGER, TINY
+from tests.faults.system import System
 
-LONGER = TINY | {"name": "longer", "epochs": 18}
 WIDE = TINY | {"name": "wide", "network": {"kind": "mlp", "hidden": [1024]}}
 """Its checkpoints have more than three megabytes each."""
 

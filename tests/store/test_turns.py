@@ -1,16 +1,19 @@
 """Whose turn it is."""
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, event, text, update
 
 from app.store import attempts, jobs, turns, wishes
+from app.store import engine as engines
 from app.store.clock import ago, now
+from app.store.engine import read
 from app.store.errors import QueueFull
 from app.store.models import Attempt, Job
-from tests.shop import Shop
+from tests.shop import ONE_CPU, Shop
 
 
 def submitted(shop: Shop, owner: str = "default", **changes: Any) -> str:
@@ -147,3 +150,33 @@ def test_a_claim_among_ten_thousand_queued_jobs_is_quick(shop: Shop, engine: Eng
         seconds.append(time.perf_counter() - began)
 
     assert sorted(seconds)[5] < 0.5
+
+
+def test_a_long_queue_is_not_read_through(sqlite_url: str) -> None:
+    """Every step of a claim finds jobs in the index of the queue, from where it wants to begin."""
+    engine = engines.create(sqlite_url)
+    shop = Shop(engine)
+    for owner in ("ann", "bob"):
+        submitted(shop, owner)
+    said: list[tuple[str, Any]] = []
+    listen = partial(event.listens_for, engine, "before_cursor_execute")
+
+    @listen()
+    def hear(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if "jobs.status" in statement:
+            said.append((statement, parameters))
+
+    with read(engine) as session:
+        assert turns.take(session, ONE_CPU)
+    with engine.connect() as connection:
+        steps = [
+            step[3]
+            for statement, parameters in [*said]
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    engine.dispose()
+
+    looks = [step for step in steps if " jobs" in step]
+    assert looks
+    assert all("USING INDEX ix_jobs_queue" in look or "COVERING INDEX ix_jobs_queue" in look for look in looks)
+    assert not any("TEMP B-TREE" in step for step in steps)

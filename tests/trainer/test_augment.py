@@ -22,6 +22,7 @@ from trainer.augment import (
     random_crop,
 )
 from trainer.batches import Batches
+from trainer.feed import Resident
 from trainer.randomness import generator
 from trainer.spec import ColorJitter
 
@@ -359,7 +360,7 @@ def test_batches_and_what_augmentation_makes_of_them_are_the_same_bits_with_any_
             made = [
                 augment(images, labels, step)
                 for step, (images, labels) in enumerate(
-                    Batches(many, 128, device, 0, drop_last=False).epoch(1), start=1
+                    Batches(Resident(many, device), 128, 0, drop_last=False).epoch(1), start=1
                 )
             ]
             found.add(b"".join(images.numpy().tobytes() + targets.numpy().tobytes() for images, targets in made))

@@ -14,6 +14,7 @@ from trainer.averages import RunningAverage, recompute_statistics
 from trainer.batches import Batches
 from trainer.evaluate import log_probabilities, scores
 from trainer.events import CheckpointReady, EnsembleScored, Event, SnapshotTaken
+from trainer.feed import Resident
 from trainer.spec import ExponentialMovingAverage, StochasticWeightAveraging, TrainingSpec
 
 CPU = torch.device("cpu")
@@ -67,7 +68,9 @@ def test_batch_norm_counts_one_more_epoch_as_training_would_see_it() -> None:
     augment = Augment(chosen.augmentation, TINY.train.images, 4, CPU, chosen.seed)
     sizes = []
     model.train()
-    for index, (images, labels) in enumerate(Batches(TINY.train, 16, CPU, chosen.seed, drop_last=False).epoch(6)):
+    for index, (images, labels) in enumerate(
+        Batches(Resident(TINY.train, CPU), 16, chosen.seed, drop_last=False).epoch(6)
+    ):
         step = 5 * 3 + index + 1
         dropout.reseed(model, CPU, chosen.seed, step)
         sizes.append(len(images))

@@ -4,12 +4,13 @@ import torch
 
 from tests.specs import dataset
 from trainer.batches import Batches
+from trainer.feed import Resident
 
 SPLIT = dataset(train=50).train
 
 
 def batches(batch_size: int, *, seed: int = 1, drop_last: bool = False) -> Batches:
-    return Batches(SPLIT, batch_size, torch.device("cpu"), seed, drop_last=drop_last)
+    return Batches(Resident(SPLIT, torch.device("cpu")), batch_size, seed, drop_last=drop_last)
 
 
 def seen(source: Batches, epoch: int, skip: int = 0) -> torch.Tensor:

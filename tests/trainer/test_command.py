@@ -85,6 +85,14 @@ def test_the_command_gives_the_same_files_as_the_library_with_as_many_threads(tm
             assert (tmp_path / "own").read_bytes() == (tmp_path / f"snapshot-{event.number}.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("limit", ["-1", "many"])
+def test_a_limit_that_is_no_number_of_bytes_is_refused(limit: str, tmp_path: Path) -> None:
+    done = run(written(tmp_path), f"--resident-bytes={limit}")
+
+    assert done.returncode == 2
+    assert f"--resident-bytes: '{limit}' is no number of bytes." in done.stderr
+
+
 def test_what_this_machine_cannot_do_is_told_with_a_remedy(tmp_path: Path) -> None:
     environment = {**os.environ, "CXX": "no-such-compiler"}
     command = [*COMMAND, str(written(tmp_path, execution={"compile": True})), "--out", str(tmp_path)]

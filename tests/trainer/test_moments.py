@@ -21,11 +21,23 @@ def test_covariances_are_numpys_in_float64() -> None:
 def test_how_images_are_cut_into_chunks_changes_no_bit(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = moments.image_covariance(COLOUR), moments.colour_covariance(COLOUR), moments.sums(COLOUR)
 
-    monkeypatch.setattr(moments, "CHUNK", chunk)
+    for name in ("SUMMED_BYTES", "MULTIPLIED_BYTES"):
+        monkeypatch.setattr(moments, name, chunk * COLOUR[0].nbytes)
 
     assert np.array_equal(moments.image_covariance(COLOUR), whole[0])
     assert np.array_equal(moments.colour_covariance(COLOUR), whole[1])
     assert np.array_equal(moments.sums(COLOUR), whole[2])
+
+
+def test_sums_are_exact_where_the_brightest_images_are_as_many_as_can_be_added_together() -> None:
+    count = 2 * moments.MOST_TOGETHER + 1
+    white = np.broadcast_to(np.uint8(255), (count, 1, 1, 2))
+
+    totals, squares = moments.sums(white)
+
+    assert totals.tolist() == [[[255 * count] * 2]]
+    assert squares.tolist() == [[[255**2 * count] * 2]]
+    assert moments.colour_covariance(white).tolist() == [[0]]
 
 
 def test_principal_axes_diagonalize_with_variances_in_falling_order() -> None:

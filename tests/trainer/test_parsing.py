@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.specs import document
 from trainer.errors import Mistake, SpecInvalid
-from trainer.parsing import DEEPEST_NESTING, parse, pointer
+from trainer.parsing import DEEPEST_NESTING, MOST_MISTAKES, parse, pointer
 from trainer.spec import TrainingSpec
 
 
@@ -394,3 +394,23 @@ def test_the_json_schema_describes_every_field() -> None:
         assert "description" in model, model.get("title")
         for name, field in model["properties"].items():
             assert "description" in field or "const" in field, (model["title"], name)
+
+
+def test_a_megabyte_of_keys_is_read_in_one_go() -> None:
+    """Looked for one by one, the key that stands twice would take minutes to find."""
+    keys = ", ".join(f'"key{number}": 1' for number in range(60_000))
+
+    with pytest.raises(SpecInvalid) as refused:
+        parse(f'{{{keys}, "key59999": 2}}')
+
+    assert "key59999" in refused.value.mistakes[0].detail
+
+
+def test_a_hundred_mistakes_are_told_and_not_a_hundred_thousand() -> None:
+    unknown = {f"key{number}": 1 for number in range(60_000)}
+    unstorable = {"labels": {f"key{number}": "\u0000" for number in range(60_000)}}
+
+    for more in (unknown, unstorable):
+        with pytest.raises(SpecInvalid) as refused:
+            parse(json.dumps(document(**more)))
+        assert len(refused.value.mistakes) == MOST_MISTAKES

@@ -11,6 +11,7 @@ import pytest
 
 from tests.trainer.test_command import COMMAND, run, written
 from trainer import snapshot
+from trainer.data import load
 
 NETWORK = {"kind": "convnet", "channels": [3], "batch_norm": {}, "dropout": {"drop": 0.3}}
 
@@ -37,6 +38,15 @@ def test_one_command_trains_on_two_devices(undisturbed: Path) -> None:
 
     assert provenance["environment"]["devices"] == "2"
     assert len(bits(undisturbed)) == 2
+
+
+def test_both_stream_what_may_not_lie_on_their_devices(undisturbed: Path, tmp_path: Path) -> None:
+    limit = load("mnist5k").train.images.nbytes - 1
+
+    done = run(spec_for_two(tmp_path), "--out", tmp_path / "out", "--resident-bytes", limit)
+
+    assert "streamed from the host: train images" in done.stdout.splitlines(), done.stderr
+    assert bits(tmp_path / "out") == bits(undisturbed)
 
 
 def test_two_machines_give_the_bits_of_one_with_two_devices(undisturbed: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from trainer.events import (
     TrainingStarted,
     TrainingStopped,
 )
+from trainer.feed import Resident
 from trainer.initialize import draw
 from trainer.randomness import generator
 from trainer.schedule import boundary_rates, learning_rate
@@ -338,7 +339,7 @@ def test_one_step_of_a_linear_classifier_is_the_update_worked_out_by_hand(
     }
     chosen, small = tiny(**changes), replace(TINY, train=Split(TINY.train.images[:16], TINY.train.labels[:16]))
     weights = draw(chosen.network.initialization, torch.Size((4, 64)), generator("cpu", 0, "initialize", 0)).double()
-    ((images, labels),) = Batches(small.train, 16, torch.device("cpu"), 0, drop_last=True).epoch(1)
+    ((images, labels),) = Batches(Resident(small.train, torch.device("cpu")), 16, 0, drop_last=True).epoch(1)
     partners = torch.randperm(16, generator=generator("cpu", 0, "augmentation", 0, 1))
     share = mixup_share(alpha, 0, 1) if alpha else 1.0
     x = share * images.double() + (1 - share) * images[partners].double()

@@ -23,6 +23,7 @@ from trainer.events import (
     Scores,
     SnapshotTaken,
     StepsFinished,
+    TrainingStarted,
     VoteScores,
 )
 from worker.changes import changes_of
@@ -56,6 +57,25 @@ def test_what_a_scoring_finds_is_kept_and_told() -> None:
     ((kind, told, data),) = changes.events
     assert (kind, told) == ("ensemble_scored", "Ensemble of 2: accuracy 95.00% on validation/b.")
     assert data == {"accuracy": 0.95, "error": 0.05, "negative_log_likelihood": None}
+
+
+@pytest.mark.parametrize(
+    ("streamed", "told"),
+    [
+        ((), ""),
+        (("train",), " Streamed from the host: train images."),
+        (("train", "validation"), " Streamed from the host: train and validation images."),
+    ],
+)
+def test_the_start_tells_what_is_streamed(streamed: tuple[str, ...], told: str) -> None:
+    started = TrainingStarted("cpu", 1200, 4, 10, 1, {"device": "cpu AVX2"}, streamed)
+
+    changes = changes_of([Message(started)], {})
+
+    ((kind, sentence, detail),) = changes.events
+    assert kind == "training_started"
+    assert sentence == f"Training 1,200 parameters on cpu AVX2 from the start.{told}"
+    assert detail == {"device": "cpu AVX2", "streamed": list(streamed)}
 
 
 def test_the_last_phase_counts() -> None:

@@ -160,6 +160,7 @@ def test_what_the_third_of_three_says_is_told(tmp_path: Path, monkeypatch: pytes
             count=3,
             meeting=tmp_path / "meeting",
             threads=1,
+            resident_bytes=None,
             scratch=tmp_path,
         )
         for rank in range(3)

@@ -42,6 +42,7 @@ STATISTICS = LayerStatistics(2, "conv1", "Convolution", VALUES, VALUES, None, 0.
     [
         PhaseStarted("training"),
         TrainingStarted("cpu", 93_322, 20, 32, 1, {"torch": "2.13.0"}),
+        TrainingStarted("cuda:0", 93_322, 20, 32, 1, {"torch": "2.13.0"}, ("train", "validation")),
         EpochFinished(1, 32, 0.5, 0.9, 0.4, 0.92, 0.1, 1234.5, 0.7),
         EnsembleScored(
             "snapshots",

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,25 @@ def test_a_killed_child_costs_nothing(plant: Plant, undisturbed: Undisturbed) ->
     assert plant.shop.job(job.id).attempt == 2
     assert {"requeued", "resumed"} <= set(kinds(plant.shop, job))
     assert_same(plant.shop, job, undisturbed)
+
+
+def test_a_worker_streams_what_may_not_lie_on_its_devices(
+    database_url: str, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    with closing(Plant(tmp_path, database_url, resident_bytes="0")) as plant:
+        job = plant.shop.submit(**LONG)
+        plant.bell.ring("auto")
+        await_epoch(plant.shop, job, 5)
+        (child,) = plant.worker.children()
+
+        os.kill(child, signal.SIGKILL)
+        await_status(plant.shop, job, Status.SUCCEEDED)
+
+        assert_same(plant.shop, job, undisturbed)
+        with plant.shop.look() as session:
+            history = events.after(session, job.id, 0, 100)
+        started = [event.data["streamed"] for event in history if event.kind == "training_started"]
+        assert started == [["train", "validation"]] * 2
 
 
 def test_a_killed_worker_costs_nothing(own_plant: Plant, undisturbed: Undisturbed) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainer.data import Images
 from trainer.datasets.limits import Limits
@@ -73,7 +73,7 @@ def decode(content: bytes, limits: Limits) -> tuple[Image.Image, str]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unreadable("image_too_large", f"It has more than {limits.image_pixels} pixels.") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise _unknown(content) from None
     except Exception as error:  # Pillow's readers meet damage with errors of every kind.
         raise Unreadable("damaged", f"It is damaged: {str(error) or type(error).__name__}.") from None

@@ -177,7 +177,7 @@ class Import:
         """Refuse classes that have nothing to train on."""
         empty = Findings(self.budget.limits.findings)
         train = self.spool.labels[assigned.splits == splits.TRAIN]
-        for label in np.flatnonzero(np.bincount(train, minlength=len(classes)) == 0):
+        for label in np.flatnonzero(np.bincount(train, minlength=len(classes)) == 0).tolist():
             detail = "It has no image to train on; give some, or take the class away."
             empty.add(Finding(classes[label], "empty_class", detail))
         empty.refuse()

@@ -35,7 +35,7 @@ def read(container: Container) -> Source:
         prefix: _pair(files, prefix, container.name) for prefix in SPLITS if any(key[0] == prefix for key in files)
     }
     lengths = {name: _shape(container, name, 3)[0] for name, _ in pairs.values()}
-    arrays = {}
+    arrays: dict[str, NDArray[np.uint8]] = {}
     for images, name in pairs.values():
         count = _shape(container, name, 1)[0]
         if count != lengths[images]:

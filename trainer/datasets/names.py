@@ -39,7 +39,7 @@ def clean(name: str, limits: Limits) -> str:
         parts = parts[1:]
     if ".." in parts:
         raise BadName("climbing_path", "Its path climbs out of its folder by `..`; pack the files again without.")
-    if "" in parts or "." in parts:
+    if not parts or "" in parts or "." in parts:
         raise BadName("odd_path", "Its path has an empty part; pack the files again by plain relative paths.")
     if len(parts) > limits.depth + 1:
         raise BadName("too_deep", f"It lies {len(parts) - 1} folders deep; at most {limits.depth} are taken.")

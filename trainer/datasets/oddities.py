@@ -41,7 +41,7 @@ def _imbalance(train: WrittenSplit, classes: Sequence[str]) -> Iterator[Note]:
 
 def _missing(split: WrittenSplit, classes: Sequence[str], limit: int) -> Iterator[Note]:
     found = Findings(limit)
-    for label in np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0):
+    for label in np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0).tolist():
         found.add(Finding(classes[label], "class_missing", f"It has no image in the {split.name} split."))
     if found.count:
         yield found.note("class_missing", f"{found.count} classes have no image in the {split.name} split.")
@@ -50,7 +50,7 @@ def _missing(split: WrittenSplit, classes: Sequence[str], limit: int) -> Iterato
 def _duplicates(written: Written, keys: Sequence[str], limit: int) -> Iterator[Note]:
     found = Findings(limit)
     for first, second in combinations(written.splits, 2):
-        for at in np.flatnonzero(np.isin(second.digests, first.digests)):
+        for at in np.flatnonzero(np.isin(second.digests, first.digests)).tolist():
             other = first.rows[np.flatnonzero(first.digests == second.digests[at])[0]] if found.count < limit else 0
             detail = f"It is the same image as {keys[other]} in the {first.name} split."
             found.add(Finding(keys[second.rows[at]], "duplicate", detail))

@@ -93,7 +93,7 @@ def _check_words(data: bytes) -> None:
             count += 1
             if word.name not in WORDS:
                 raise Refused(f"it has the word {word.name}, which is not read")
-            if "PUT" in word.name and not 0 <= int(argument) <= count:
+            if "PUT" in word.name and not 0 <= int(argument or 0) <= count:
                 raise Refused("it numbers what it holds by numbers that are too large")
     except Refused:
         raise

@@ -60,9 +60,9 @@ def assign(
                 f"It has a {NAMES[split]} split of its own, and {share:g} of the images is asked for as another; leave "
                 "one of the two out.",
             )
-    train = np.flatnonzero(drawn == TRAIN)
+    train = np.flatnonzero(drawn == TRAIN).astype(np.int64)
     ranks = _ranks(rule, train, labels, draws, len(classes))
-    totals = np.bincount(labels[train], minlength=len(classes))
+    totals = np.bincount(labels[train], minlength=len(classes)).astype(np.int64)
     tests = shares(totals, rule.test)
     validations = shares(totals, rule.validation)
     drawn[train[ranks < (tests + validations)[labels[train]]]] = VALIDATION
@@ -125,7 +125,7 @@ def _check(
     wanted = {"train": totals - tests - validations, "validation": validations} | ({"test": tests} if rule.test else {})
     for name, counts in wanted.items():
         if (short := np.flatnonzero((counts < 1) & (totals > 0))).size:
-            label = short[0]
+            label = int(short[0])
             raise refused(
                 classes[label],
                 "class_too_small",

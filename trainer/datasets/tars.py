@@ -73,7 +73,7 @@ class Tar(Container):
             try:
                 tar = tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8", errors="surrogateescape")
                 while info := tar.next():
-                    tar.members.clear()  # Else it keeps them all.
+                    cast(Any, tar).members.clear()  # Else it keeps them all.
                     content = tar.extractfile(info) if info.isreg() and not info.issparse() else None
                     yield info, Guarded(content or stream, info.name, DAMAGED)
                 stream.check_end()

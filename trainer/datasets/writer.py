@@ -99,7 +99,7 @@ class Writer:
 
     def _note_single_colours(self, rows: NDArray[np.int64], images: Images) -> None:
         flat = images.reshape(*images.shape[:2], -1)
-        for at in np.flatnonzero((flat.min(axis=2) == flat.max(axis=2)).all(axis=1)):
+        for at in np.flatnonzero((flat.min(axis=2) == flat.max(axis=2)).all(axis=1)).tolist():
             self.single_colour.add(Finding(self.spool.keys[rows[at]], "single_colour", "All its pixels are alike."))
 
     def _count(self, images: Images) -> None:

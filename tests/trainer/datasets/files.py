@@ -3,7 +3,7 @@
 import io
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from trainer.datasets.options import ImportOptions, StratifiedSplit
 from trainer.errors import DataRefused
 
 Tree = Mapping[str, bytes]
+Container = Callable[[Path, Tree], Path]
 
 HALVES = ImportOptions(split=StratifiedSplit(kind="stratified", validation=0.5))
 

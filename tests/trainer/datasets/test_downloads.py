@@ -15,9 +15,11 @@ from tests.trainer.datasets.files import as_tar
 from tests.trainer.datasets.test_cifar import pickled, python_10
 from tests.trainer.datasets.test_mnist import quartet
 from trainer.datasets import downloads
+from trainer.datasets.__main__ import main
 from trainer.datasets.budget import Progress
 from trainer.datasets.downloads import KNOWN, Known, RemoteFile, fetch
 from trainer.datasets.importer import import_known
+from trainer.datasets.pack import read_manifest
 from trainer.errors import DataInvalid
 
 CONTENT = bytes(range(256)) * 4000
@@ -186,8 +188,13 @@ def test_cifar_comes_as_one_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with served(Mirror({"cifar.tar.gz": content})) as mirror:
         remote = RemoteFile("cifar.tar.gz", len(content), sha256(content).hexdigest())
         monkeypatch.setitem(KNOWN, "cifar10", Known((remote,), (mirror.url,)))
-        manifest = import_known("cifar10", tmp_path / "pack", tmp_path / "downloads")
+        code = main(
+            ["cifar10", "--out", str(tmp_path / "pack"), "--downloads", str(tmp_path / "downloads"), "--name", "mine"]
+        )
 
+    manifest = read_manifest(tmp_path / "pack")
+    assert code == 0
+    assert manifest.name == "mine"
     assert manifest.origin.container == "tar"
     assert manifest.origin.format == "cifar"
 

@@ -18,7 +18,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.datasets.files import as_folder, as_tar, as_zip, codes, encoded, imported, pixels, png, refusal, tree
+from tests.trainer.datasets.files import (
+    Container,
+    as_folder,
+    as_tar,
+    as_zip,
+    codes,
+    encoded,
+    imported,
+    pixels,
+    png,
+    refusal,
+    tree,
+)
 from trainer.datasets.importer import LIMITS
 from trainer.datasets.limits import MIB
 from trainer.datasets.options import ImportOptions
@@ -58,8 +70,8 @@ NAMES = {
 
 @pytest.mark.parametrize("make", [as_zip, as_tar])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_that_climbs_or_deceives_is_refused(tmp_path: Path, name: str, make: "object") -> None:
-    error = refusal(make(tmp_path / "mine", tree() | {name: png(1)}))  # type: ignore[operator]
+def test_a_name_that_climbs_or_deceives_is_refused(tmp_path: Path, name: str, make: Container) -> None:
+    error = refusal(make(tmp_path / "mine", tree() | {name: png(1)}))
 
     assert NAMES[name] in {finding.code for finding in error.findings}
     assert all(unicodedata.category(char) not in ("Cc", "Cf") or char == "\n" for char in str(error))

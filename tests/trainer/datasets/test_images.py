@@ -1,5 +1,7 @@
 """Images of every kind by stated rules."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,11 +126,11 @@ def test_svg_is_told_to_be_a_drawing(content: bytes) -> None:
     assert refused(content) == "drawing"
 
 
-def test_the_content_decides_and_a_wrong_extension_is_noted(tmp_path: "object") -> None:
+def test_the_content_decides_and_a_wrong_extension_is_noted(tmp_path: Path) -> None:
     files = {name.replace("dog/0.png", "dog/0.jpg"): content for name, content in tree().items()}
 
-    plain = imported(as_zip(tmp_path / "a.zip", tree()))  # type: ignore[operator]
-    manifest = imported(as_zip(tmp_path / "b.zip", files))  # type: ignore[operator]
+    plain = imported(as_zip(tmp_path / "a.zip", tree()))
+    manifest = imported(as_zip(tmp_path / "b.zip", files))
 
     assert manifest.sha256 == plain.sha256
     (note,) = manifest.warnings
@@ -201,11 +203,19 @@ def test_an_image_of_the_size_asked_for_is_untouched() -> None:
     assert np.array_equal(array_of(fit(Image.fromarray(image), ImportOptions(size=(4, 5)))), image.transpose(2, 0, 1))
 
 
-def test_images_of_unequal_size_need_one_said(tmp_path: "object") -> None:
-    path = as_zip(tmp_path / "mine.zip", tree() | {"train/cat/9.png": encoded(pixels(1, 9, 9))})  # type: ignore[operator]
+def test_images_of_unequal_size_need_one_said(tmp_path: Path) -> None:
+    path = as_zip(tmp_path / "mine.zip", tree() | {"train/cat/9.png": encoded(pixels(1, 9, 9))})
 
     error = refusal(path)
 
     assert codes(error) == {"train/cat/9.png": "mixed_sizes"}
     assert "give a size" in str(error)
     assert imported(path, ImportOptions(size=(3, 3))).height == 3
+
+
+def test_pillow_is_left_as_it_was(tmp_path: Path) -> None:
+    usual = Image.MAX_IMAGE_PIXELS
+
+    imported(as_zip(tmp_path / "mine.zip", tree()))
+
+    assert usual == Image.MAX_IMAGE_PIXELS

@@ -1,17 +1,17 @@
 """From what people have to a pack: the same data give the same pack, whatever they come in."""
 
-import tarfile
+import io
 import unicodedata
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.trainer.datasets.files import (
     HALVES,
-    Tree,
+    Container,
     as_folder,
     as_tar,
     as_zip,
@@ -27,11 +27,12 @@ from tests.trainer.datasets.files import (
 from trainer.data import DataSet, Split
 from trainer.datasets.budget import Progress
 from trainer.datasets.importer import LIMITS, import_data
+from trainer.datasets.limits import Limits
 from trainer.datasets.options import ImportOptions
 from trainer.datasets.pack import open_pack, verify
 from trainer.errors import DataInvalid
 
-CONTAINERS: dict[str, Callable[[Path, Tree], Path]] = {
+CONTAINERS: dict[str, Container] = {
     "folder": as_folder,
     "zip": as_zip,
     "tar": as_tar,
@@ -43,10 +44,6 @@ CONTAINERS: dict[str, Callable[[Path, Tree], Path]] = {
 
 def expected() -> DataSet:
     """The tree's images, by hand."""
-    import io
-
-    from PIL import Image
-
     files = tree()
 
     def split(name: str) -> Split:
@@ -337,10 +334,10 @@ def test_classes_that_have_names_are_not_named_again(tmp_path: Path, names: tupl
     ],
 )
 @pytest.mark.parametrize("container", ["folder", "zip", "tar.gz"])
-def test_each_limit_is_kept(tmp_path: Path, container: str, limits: object, code: str) -> None:
+def test_each_limit_is_kept(tmp_path: Path, container: str, limits: Limits, code: str) -> None:
     path = CONTAINERS[container](tmp_path / f"mine.{container}", tree())
 
-    assert refusal(path, limits=limits).findings[0].code == code  # type: ignore[arg-type]
+    assert refusal(path, limits=limits).findings[0].code == code
 
 
 def test_the_same_import_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -352,4 +349,3 @@ def test_the_same_import_gives_the_same_bytes(tmp_path: Path) -> None:
     assert {item.name: item.read_bytes() for item in (tmp_path / "a").iterdir()} == {
         item.name: item.read_bytes() for item in (tmp_path / "b").iterdir()
     }
-    assert not tarfile.is_tarfile(path)

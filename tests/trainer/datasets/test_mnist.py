@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.datasets.files import HALVES, as_folder, as_tar, as_zip, codes, imported, refusal
+from tests.trainer.datasets.files import HALVES, Container, as_folder, as_tar, as_zip, codes, imported, refusal
 from tests.trainer.test_data import idx
 from trainer.data import load_folder
 from trainer.datasets.importer import LIMITS
@@ -29,10 +29,10 @@ def quartet(suffix: str = "", **replaced: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("container", [as_folder, as_zip, as_tar])
-def test_the_pack_has_the_hash_that_the_folder_has_always_had(tmp_path: Path, suffix: str, container: "object") -> None:
+def test_the_pack_has_the_hash_that_the_folder_has(tmp_path: Path, suffix: str, container: Container) -> None:
     folder = as_folder(tmp_path / "folder", quartet())
 
-    manifest = imported(container(tmp_path / "mine", quartet(suffix)))  # type: ignore[operator]
+    manifest = imported(container(tmp_path / "mine", quartet(suffix)))
 
     assert manifest.sha256 == load_folder(folder).sha256
     assert manifest.origin.format == "idx"
