@@ -209,7 +209,9 @@ class PredictionWorker(Process):
         environment = {"ANNEALER_DATABASE_URL": database_url, "ANNEALER_BROKER_URL": broker_url}
         for option, value in {"scratch": str(folder / "scratch"), **settings}.items():
             environment[f"ANNEALER_PREDICTION_{option.upper()}"] = value
-        super().__init__([sys.executable, "-m", "worker.prediction"], folder / f"{name}.log", environment)
+        log = folder / f"{name}.log"
+        log.unlink(missing_ok=True)
+        super().__init__([sys.executable, "-m", "worker.prediction"], log, environment)
         await_true(lambda: "prediction worker ready" in self.log.read_text(), 60)
 
 

@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +24,10 @@ from app.questions import ALIVE, STREAM
 from tests.servers import Api, PredictionWorker, Template, Valkey, Worker, await_true
 from tests.specs import document
 from trainer import data, splits
+from worker.inbox import Inbox
 
-VALIDATION = data.load("mnist5k").validation
+VALIDATION = data.load("gaussian").validation
+"""Noise, whose 200 images cost little to send one by one; what is predicted for them does not matter."""
 SECONDS = 60.0
 
 
@@ -54,14 +55,14 @@ def service(migrated: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with (
         template.copy(folder) as database_url,
         Valkey(folder) as valkey,
-        Api(folder, database_url, valkey.url, predict_seconds="8") as api,
+        Api(folder, database_url, valkey.url, predict_seconds="12") as api,
         Client(api.url) as client,
     ):
         with Worker(folder, database_url, valkey.url):
             network = {"kind": "convnet", "channels": [4, 8], "batch_norm": {}}
             schedule = {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 3}
             ensemble = {"kind": "snapshots", "last": 3}
-            spec = document(network=network, schedule=schedule, epochs=3, ensemble=ensemble)
+            spec = document(dataset="gaussian", network=network, schedule=schedule, epochs=3, ensemble=ensemble)
             job = finished(client, client.submit(spec).id)
             wish = {
                 "name": "greedy",
@@ -140,7 +141,7 @@ def test_image_files_sent_one_by_one_give_the_stored_score(served: Service, stor
 def test_clients_at_once_each_get_their_own_answers_and_the_stored_score(
     served: Service, stored: tuple[str, str]
 ) -> None:
-    parts = np.array_split(VALIDATION.images, 100)
+    parts = np.array_split(VALIDATION.images, 50)
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda images: served.client.predict_array(served.job, images), parts))
 
@@ -206,16 +207,18 @@ def test_every_kind_of_body_gives_the_same_answer(served: Service) -> None:
 
 
 def test_colour_of_another_size_is_made_what_the_network_takes(served: Service) -> None:
-    grey = Image.fromarray(VALIDATION.images[3, 0])
-    wide = Image.new("RGB", (28 * 3 + 40, 28 * 3))
-    wide.paste(grey.convert("RGB").resize((28 * 3, 28 * 3), Image.Resampling.NEAREST), (20, 0))
+    ramp = np.linspace(0, 255, 20 * 25).reshape(20, 25).astype(np.uint8)
+    wide = Image.new("RGB", (25 * 3 + 40, 20 * 3))
+    wide.paste(Image.fromarray(ramp).convert("RGB").resize((25 * 3, 20 * 3)), (20, 0))
     file = io.BytesIO()
     wide.save(file, "PNG")
 
     (seen,) = served.client.predict(served.job, [file.getvalue()]).items
-    (plain,) = served.client.predict(served.job, [png(VALIDATION.images[3, 0])]).items
+    (plain,) = served.client.predict(served.job, [png(ramp)]).items
+    (other,) = served.client.predict(served.job, [png(ramp[::-1])]).items
 
     assert seen.probabilities == pytest.approx(plain.probabilities, abs=0.05)
+    assert plain.probabilities != pytest.approx(other.probabilities, abs=0.05)
 
 
 def test_images_that_cannot_be_read_are_told_with_their_places(served: Service) -> None:
@@ -248,23 +251,33 @@ def test_without_a_prediction_worker_that_is_said_at_once(quiet: Service) -> Non
         assert broker.xlen(STREAM) == 0
 
 
-def test_what_a_killed_worker_held_is_answered_by_another(quiet: Service) -> None:
-    with quiet.worker("doomed") as doomed, ThreadPoolExecutor(1) as pool:
+def test_what_a_dead_worker_held_is_answered_by_another(quiet: Service) -> None:
+    doomed = Inbox(quiet.valkey.url, "doomed", 0.0)
+    with quiet.worker("rescuer") as rescuer, ThreadPoolExecutor(1) as pool:
         quiet.client.predict_array(quiet.job, VALIDATION.images[:1])
-        # It takes the question and gets no further.
-        with redis.Redis.from_url(quiet.valkey.url) as broker, quiet.worker("frozen") as frozen:
-            doomed.signal(signal.SIGSTOP)
-            os.kill(frozen.pid, signal.SIGSTOP)
-            waiting = pool.submit(quiet.client.predict_array, quiet.job, VALIDATION.images[:4], patience=0)
-            await_true(lambda: bool(broker.xlen(STREAM)), 5)
-            frozen.kill()
-            doomed.kill()
-            began = time.monotonic()
-            with quiet.worker("rescuer"):
-                found = waiting.result(SECONDS)
+        rescuer.signal(signal.SIGSTOP)
+        # Until the broker has given up waiting for it: else it would be handed the question.
+        time.sleep(1.5)
+        waiting = pool.submit(quiet.client.predict_array, quiet.job, VALIDATION.images[:4], patience=0)
+        await_true(lambda: bool(doomed.take()), 10)
+        rescuer.signal(signal.SIGCONT)
+        found = waiting.result(SECONDS)
 
     assert len(found.items) == 4
-    assert time.monotonic() - began < 8
+    assert "questions of a lost worker are taken over" in rescuer.log.read_text()
+
+
+def test_a_killed_worker_leaves_a_request_that_is_answered_or_refused_in_time(quiet: Service) -> None:
+    with quiet.worker("killed") as killed, quiet.worker("other"), ThreadPoolExecutor(8) as pool:
+        quiet.client.predict_array(quiet.job, VALIDATION.images[:1])
+        waiting = [
+            pool.submit(quiet.client.predict_array, quiet.job, VALIDATION.images[:20], patience=0) for _ in range(60)
+        ]
+        time.sleep(0.1)
+        killed.kill()
+        found = [one.result(SECONDS) for one in waiting]
+
+    assert all(len(one.items) == 20 for one in found)
 
 
 def test_a_request_that_nobody_answers_ends_within_its_deadline(quiet: Service) -> None:
@@ -278,4 +291,4 @@ def test_a_request_that_nobody_answers_ends_within_its_deadline(quiet: Service) 
         frozen.kill()
 
     assert refused.value.problem.status == 503
-    assert took < 10
+    assert took < 15
