@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import structlog
@@ -135,7 +136,7 @@ class Predictor:
     async def _listen(self) -> None:
         while self._waiting:
             try:
-                found = await self._broker.blpop([self._reply], timeout=LISTEN_SECONDS)
+                found: Any = await self._broker.blpop([self._reply], timeout=LISTEN_SECONDS)
             except (RedisError, OSError) as error:
                 log.warning("answers could not be read", error=type(error).__name__)
                 await asyncio.sleep(0.5)

@@ -89,7 +89,7 @@ class Inbox:
 
     def _beat(self) -> None:
         with self._lock:
-            held = list(self._held)
+            held: list[Any] = list(self._held)
         with self._broker.pipeline(transaction=False) as pipeline:
             for key in (ALIVE, ALIVE_ON.format(host=socket.gethostname())):
                 pipeline.set(key, self._worker_id, px=ALIVE_MILLISECONDS)

@@ -162,14 +162,13 @@ def _view(id: str, served: Served, found: Found, top_k: int) -> PredictionsView:
 
 
 def _prediction(index: int, served: Served, found: Found, top_k: int) -> PredictionView:
-    likely = None if found.probabilities is None else found.probabilities[index]
-    order = [] if likely is None else np.argsort(-likely, kind="stable")[:top_k].tolist()
+    likely = None if found.probabilities is None else found.probabilities[index].tolist()
     alone = None if found.members is None else found.members[:, index]
     return PredictionView(
         index=index,
         label=served.classes[found.classes[index]],
-        probabilities=None if likely is None else likely.tolist(),
-        top=[LikelyView(label=served.classes[place], probability=float(likely[place])) for place in order],
+        probabilities=likely,
+        top=[] if likely is None else _top(served.classes, likely, top_k),
         disagreement=None if alone is None else _disagreement(alone.argmax(1).tolist()),
         members=None
         if alone is None
@@ -182,6 +181,12 @@ def _prediction(index: int, served: Served, found: Found, top_k: int) -> Predict
             for share, probabilities in zip(served.shares, alone, strict=True)
         ],
     )
+
+
+def _top(classes: Sequence[str], probabilities: Sequence[float], count: int) -> list[LikelyView]:
+    """The likeliest classes, of equals the first."""
+    order = sorted(range(len(classes)), key=lambda place: -probabilities[place])
+    return [LikelyView(label=classes[place], probability=probabilities[place]) for place in order[:count]]
 
 
 def _disagreement(classes: Sequence[int]) -> float:
