@@ -210,7 +210,7 @@ PREDICTED: dict[int | str, dict[str, Any]] = {
             }
         }
     },
-    **problems(404, 409, 413, 415, 422),
+    **problems(404, 408, 409, 413, 415, 422),
     503: problems(503)[503] | {"headers": AGAIN},
 }
 
