@@ -27,6 +27,8 @@ FROM libraries AS code
 COPY README.md LICENSE ./
 COPY trainer trainer
 COPY app app
+# The templates of the dashboard: app/web/examples leads there.
+COPY examples examples
 COPY worker worker
 COPY migrations migrations
 RUN --mount=type=bind,source=wheels,target=/wheels --mount=type=cache,target=/root/.cache/pip \

@@ -10,8 +10,8 @@ WHEELS := $(if $(wildcard wheels/*.whl),--find-links wheels)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test faults soak gpu check format bench bench-techniques migrate revision compose-test \
-	compose-storm clean
+.PHONY: help demo up test faults soak gpu check format bench bench-techniques screenshots vendor migrate revision \
+	compose-test compose-storm clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ bench: $(VENV)/.installed-dev  ## speed, as ratios within one run
 
 bench-techniques: $(VENV)/.installed-dev  ## what each technique buys, over seeds; options=--quick for minutes
 	$(BIN)/python -m benchmarks.techniques $(options)
+
+screenshots: $(VENV)/.installed-dev  ## make the pictures of docs/dashboard.md again (needs Chromium)
+	$(BIN)/python -m tests.web.screenshots
+
+vendor: $(VENV)/.installed-dev  ## fetch the scripts of others again, as pinned in tests/web/vendor.py (needs npm)
+	$(BIN)/python -m tests.web.vendor
 
 faults: $(VENV)/.installed-dev  ## break everything on purpose: each fault alone, then a storm; minutes=10, seed=…, options=…
 	$(BIN)/python -m pytest tests/faults tests/hostile -m 'faults or not faults'

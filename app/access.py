@@ -2,28 +2,33 @@
 
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
 from app.errors import Problem
 from app.settings import Settings
-from app.store import keys
+from app.store import keys, websessions
 from app.store.engine import read, retry
+from app.store.models import ApiKey
 from app.store.scopes import Scope
 
 log = structlog.get_logger()
 
 REALM = 'Bearer realm="annealer"'
 CREATE = "annealer keys create --name NAME --owner OWNER --scope admin"
+COOKIE = "annealer_session"
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 NOT_ASKED = {"/healthz", "/readyz"}
 """Whoever asks for health asks for nothing else, and must not wait for the database."""
 
@@ -77,12 +82,18 @@ class Authenticate:
         if not self._asks_for_keys:
             return _of_this_machine(connection)
         kind, _, text = Headers(scope=connection).get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or connection["path"] in NOT_ASKED:
+        has_key = kind.lower() == "bearer"
+        token = None if has_key else cookie_parser(Headers(scope=connection).get("Cookie", "")).get(COOKIE)
+        if not (has_key or token) or connection["path"] in NOT_ASKED:
             return no_key()
+        if token and is_from_elsewhere(connection):
+            return from_elsewhere()
         if connection["path"] == "/metrics" and self._is_metrics_token(text.strip()):
             return MONITOR
         try:
-            return await run_in_threadpool(self._find, text.strip()) or bad_key()
+            if token:
+                return await run_in_threadpool(self._find, websessions.find, token) or no_key()
+            return await run_in_threadpool(self._find, keys.find, text.strip()) or bad_key()
         except SQLAlchemyError as error:
             return error
 
@@ -90,9 +101,9 @@ class Authenticate:
         """The token is known without the database: who watches a service must see that its database is away."""
         return self._metrics_token is not None and hmac.compare_digest(text.encode(), self._metrics_token.encode())
 
-    def _find(self, text: str) -> Caller | None:
+    def _find(self, find: Callable[[Session, str], tuple[ApiKey, bool] | None], secret: str) -> Caller | None:
         with read(self._engine) as session:
-            found = keys.find(session, text)
+            found = find(session, secret)
         if found is None:
             return None
         key, is_unnoted = found
@@ -108,6 +119,20 @@ class Authenticate:
             log.warning("the use of a key is not noted", error=type(error).__name__)
 
 
+def is_from_elsewhere(connection: Connection) -> bool:
+    """Whether a browser asks for a change on behalf of another site's page, whose cookie it may send by itself.
+
+    Browsers say where a request comes from; other programs say nothing.
+    """
+    if connection["method"] in SAFE_METHODS:
+        return False
+    headers = Headers(scope=connection)
+    if site := headers.get("Sec-Fetch-Site"):
+        return site not in ("same-origin", "none")
+    origin = headers.get("Origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("Host")
+
+
 def _of_this_machine(connection: Connection) -> Caller | Exception:
     """Anybody here may come in, but no page of another site in their browser, by whatever name it has got here."""
     if not is_here(connection):
@@ -118,7 +143,7 @@ def _of_this_machine(connection: Connection) -> Caller | Exception:
         return wrong_host()
     if origin is not None and origin.lower() != f"{connection['scheme']}://{host}".lower():
         return wrong_origin()
-    return ANYBODY
+    return from_elsewhere() if is_from_elsewhere(connection) else ANYBODY
 
 
 def _hostname(host: str) -> str:
@@ -189,6 +214,12 @@ def missing_scope(needed: Scope) -> Problem:
     headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{needed}"'}
     detail = f"This asks for a key of scope {needed}."
     return Problem(403, "scope-missing", detail, headers=headers)
+
+
+def from_elsewhere() -> Problem:
+    """Another site's page asks for a change."""
+    detail = "A browser sent this from a page of another site; changes are made from this server's own pages."
+    return Problem(403, "cross-site", detail)
 
 
 def not_here() -> Problem:

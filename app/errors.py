@@ -10,13 +10,15 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from app.store import errors as store
 from app.store.engine import is_unavailable
+from app.web.rendering import error_page, wants_page
+from trainer.document import Document
 from trainer.errors import SpecInvalid
 from trainer.parsing import pointer
 
@@ -36,7 +38,7 @@ class Problem(Exception):
         type: str,
         detail: str,
         *,
-        errors: Sequence[Mapping[str, str]] = (),
+        errors: Sequence[Mapping[str, Any]] = (),
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
@@ -79,8 +81,10 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
 
 
-def respond(request: Request, problem: Problem) -> JSONResponse:
-    """The problem as an answer to `request`."""
+def respond(request: Request, problem: Problem) -> Response:
+    """The problem as an answer to `request`: a document, or a page for somebody who asked for a page."""
+    if wants_page(request):
+        return error_page(request, problem.status, problem.detail, problem.headers)
     told = document(problem, request.url.path, request.scope.get("request_id"))
     return JSONResponse(told, problem.status, problem.headers, media_type=CONTENT_TYPE)
 
@@ -101,21 +105,27 @@ def document(problem: Problem, path: str | None, request_id: str | None) -> dict
     return told
 
 
-def _answer_problem(request: Request, problem: Problem) -> JSONResponse:
+def _answer_problem(request: Request, problem: Problem) -> Response:
     return respond(request, problem)
 
 
-def _answer_spec(request: Request, error: SpecInvalid) -> JSONResponse:
+def _answer_spec(request: Request, error: SpecInvalid) -> Response:
     count = len(error.mistakes)
     detail = f"The spec has {count} mistake{'s' if count > 1 else ''}; nothing was stored."
-    return respond(request, Problem(422, "spec-invalid", detail, errors=_places(error)))
+    places = _places(error)
+    text: Document | None = getattr(request.state, "document", None)
+    for place in places:
+        line = text.line(place["pointer"]) if text else getattr(error, "line", None)
+        if line is not None:
+            place["line"] = line
+    return respond(request, Problem(422, "spec-invalid", detail, errors=places))
 
 
-def _places(error: SpecInvalid) -> list[dict[str, str]]:
+def _places(error: SpecInvalid) -> list[dict[str, Any]]:
     return [{"pointer": mistake.pointer, "code": mistake.code, "detail": mistake.detail} for mistake in error.mistakes]
 
 
-def _answer_store(request: Request, error: store.StoreError) -> JSONResponse:
+def _answer_store(request: Request, error: store.StoreError) -> Response:
     return respond(request, _store_problem(error))
 
 
@@ -144,7 +154,7 @@ def _store_problem(error: store.StoreError) -> Problem:
     return Problem(500, "internal", "Something that should be stored is missing or damaged.")
 
 
-def _answer_request(request: Request, error: RequestValidationError) -> JSONResponse:
+def _answer_request(request: Request, error: RequestValidationError) -> Response:
     places = [_place(details) for details in error.errors()]
     return respond(request, Problem(422, "request-invalid", "The request is not valid.", errors=places))
 
@@ -156,14 +166,14 @@ def _place(details: Mapping[str, Any]) -> dict[str, str]:
     return {kind: name, "code": details["type"], "detail": f"{details['msg']}."}
 
 
-def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
+def _answer_http(request: Request, error: HTTPException) -> Response:
     detail = {404: "There is nothing at this address; see /docs.", 405: "This method is not allowed here."}
     type = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     text = detail.get(error.status_code, str(error.detail))
     return respond(request, Problem(error.status_code, type, text, headers=error.headers))
 
 
-def _answer_database(request: Request, error: SQLAlchemyError) -> JSONResponse:
+def _answer_database(request: Request, error: SQLAlchemyError) -> Response:
     if is_unavailable(error):
         log.warning("database is away", error=type(error).__name__)
         detail = "The database cannot be reached; try again in a moment."
@@ -172,7 +182,7 @@ def _answer_database(request: Request, error: SQLAlchemyError) -> JSONResponse:
     return answer_unexpected(request, error)
 
 
-def answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+def answer_unexpected(request: Request, error: Exception) -> Response:
     """A 500 that tells nothing of the inside; the log tells it."""
     log.error("request broke", exc_info=error)
     detail = "An unexpected error; the server's log has the details under this request id."

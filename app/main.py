@@ -9,7 +9,6 @@ from types import FrameType
 
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app import __version__, errors, logs, telemetry
@@ -40,6 +39,7 @@ from app.queue import Bell
 from app.settings import Settings
 from app.store import engine
 from app.throttle import Throttle
+from app.web import pages, signin
 
 
 def create(settings: Settings | None = None) -> FastAPI:
@@ -74,9 +74,10 @@ def create(settings: Settings | None = None) -> FastAPI:
         keys,
         health,
         prometheus,
+        pages,
+        signin,
     ):
         app.include_router(resource.router)
-    app.add_api_route("/", _front, include_in_schema=False)
     app.add_middleware(Gate, engine=app.state.engine)
     if settings.requests_per_minute:
         app.add_middleware(Throttle, per_minute=settings.requests_per_minute)
@@ -118,7 +119,3 @@ def _told_of_the_end(watcher: Watcher) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _front() -> RedirectResponse:
-    return RedirectResponse("/docs")

@@ -1,7 +1,7 @@
 """What the API asks prediction workers, and what they answer: messages over the broker, without code in them.
 
 A question is an entry of one stream that all prediction workers read as a group; an answer is an element of the list
-of the API process that asked. Docs: `docs/decisions/0010-predictions-over-the-broker.md`.
+of the API process that asked. Docs: `docs/decisions/0012-predictions-over-the-broker.md`.
 """
 
 import struct

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ from trainer.parsing import parse
 from trainer.spec import TrainingSpec
 
 LARGEST_BYTES = 1024 * 1024
+
+
+class Unreadable(SpecInvalid):
+    """Text that is neither YAML nor JSON; `line`, counted from 1, where that can be told."""
+
+    def __init__(self, detail: str, line: int | None = None) -> None:
+        super().__init__([Mistake("", "unreadable_file", detail)])
+        self.line = line
 
 
 class _Loader(yaml.SafeLoader):
@@ -46,11 +55,22 @@ for tag, pattern, first in (
     _Loader.add_implicit_resolver(tag, re.compile(f"^(?:{pattern})$"), list(first))
 
 
+class _LoaderWithoutAliases(_Loader):
+    """A few lines of aliases of aliases would become gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node that stands where it is used."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.get_mark()
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed here", mark)
+        return super().compose_node(parent, index)
+
+
 @dataclass(frozen=True)
 class Document:
     """A spec file: `json` is what the API takes; `value` the same as Python values."""
 
-    path: Path
+    path: Path | None
     text: str
     value: Any
     json: bytes
@@ -61,7 +81,7 @@ class Document:
 
     def line(self, at: str) -> int:
         """The line, counted from 1, on which the value at a JSON Pointer begins, or the nearest thing around it."""
-        node = yaml.compose(self.text, _Loader)
+        node = self._root
         line = 1
         for part in at.split("/")[1:]:
             found = _child(node, part.replace("~1", "/").replace("~0", "~"))
@@ -69,6 +89,11 @@ class Document:
                 break
             line, node = found
         return line
+
+    @cached_property
+    def _root(self) -> yaml.Node | None:
+        root: yaml.Node | None = yaml.compose(self.text, _Loader)
+        return root
 
     def complaint(self, mistake: Mistake) -> str:
         """`file:line: /pointer: sentence`, as compilers write it."""
@@ -81,22 +106,34 @@ def read(path: Path) -> Document:
     with path.open("rb") as file:
         data = file.read(LARGEST_BYTES + 1)
     if len(data) > LARGEST_BYTES:
-        raise _invalid(f"{path} is larger than {LARGEST_BYTES // 1024} KiB; a spec never is.")
+        raise Unreadable(f"{path} is larger than {LARGEST_BYTES // 1024} KiB; a spec never is.")
+    return _load(data, path, _Loader)
+
+
+def load(data: bytes) -> Document:
+    """The same from elsewhere, in which nothing may stand for something else. Raises `Unreadable`."""
+    return _load(data, None, _LoaderWithoutAliases)
+
+
+def _load(data: bytes, path: Path | None, loader: type[_Loader]) -> Document:
+    name = path or "The text"
     try:
         text = data.decode()
-        value = yaml.load(text, _Loader)
+        value = yaml.load(text, loader)
         return Document(path, text, value, json.dumps(value, allow_nan=False).encode())
     except UnicodeDecodeError:
-        raise _invalid(f"{path} is not UTF-8 text.") from None
+        raise Unreadable(f"{name} is not UTF-8 text.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         what = ", ".join(filter(None, (error.context, error.problem)))
-        raise _invalid(f"{where}: {what}.") from None
+        if mark is None:
+            raise Unreadable(f"{name}: {what}.") from None
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if path else f"Line {mark.line + 1}"
+        raise Unreadable(f"{where}: {what}.", mark.line + 1) from None
     except (yaml.YAMLError, RecursionError):
-        raise _invalid(f"{path} is neither YAML nor JSON.") from None
+        raise Unreadable(f"{name} is neither YAML nor JSON.") from None
     except ValueError:
-        raise _invalid(f"{path} holds NaN, an infinity or a value that contains itself.") from None
+        raise Unreadable(f"{name} holds NaN, an infinity or a value that contains itself.") from None
 
 
 def _child(node: yaml.Node | None, part: str) -> tuple[int, yaml.Node] | None:
@@ -109,7 +146,3 @@ def _child(node: yaml.Node | None, part: str) -> tuple[int, yaml.Node] | None:
             item = node.value[int(part)]
             return item.start_mark.line + 1, item
     return None
-
-
-def _invalid(detail: str) -> SpecInvalid:
-    return SpecInvalid([Mistake("", "unreadable_file", detail)])

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Request, Security, params
+from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer, SecurityScopes
@@ -27,6 +28,8 @@ from app.store.engine import read
 from app.store.errors import NotFound
 from app.store.jobs import DEFAULT_OWNER, Idempotency
 from app.store.scopes import Scope
+from app.web.rendering import is_page
+from trainer import document
 from trainer.errors import SpecInvalid
 from trainer.parsing import load
 
@@ -36,6 +39,9 @@ M = TypeVar("M", bound=BaseModel)
 LONGEST_WAIT = 60
 BODY_SECONDS = 30.0
 """How long a body may take to come."""
+YAML = "application/yaml"
+LARGEST_YAML_BYTES = 64 * 1024
+"""A spec has a few hundred lines at most, and reading YAML takes a hundred times as long as reading JSON."""
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 BEARER = HTTPBearer(
@@ -153,9 +159,11 @@ EnsembleId = Annotated[str, Depends(_own_ensemble)]
 def refuse_unknown_parameters(request: Request) -> None:
     """A misspelt query parameter would otherwise be a filter that filters nothing.
 
-    Who may not come in is told that first, by the endpoint.
+    The dashboard's pages keep their own there. Who may not come in is told that first, by the endpoint.
     """
     route = request.scope["route"]
+    if is_page(request.url.path):
+        return
     if not request.query_params or not isinstance(route, APIRoute) or isinstance(request.scope["caller"], Exception):
         return
     fields = get_flat_params(route.dependant)
@@ -180,6 +188,17 @@ async def _json_body(request: Request, settings: SettingsOf) -> bytes:
     return await bounded(request, settings.max_body_bytes)
 
 
+async def _spec_body(request: Request, settings: SettingsOf) -> bytes:
+    """A spec as JSON, whether it comes so or as YAML, whose text is kept to tell lines by."""
+    if content_type(request) != YAML:
+        _demand_json(request, " or YAML with application/yaml")
+        return await bounded(request, settings.max_body_bytes)
+    body = await bounded(request, min(settings.max_body_bytes, LARGEST_YAML_BYTES))
+    found = await run_in_threadpool(document.load, body)
+    request.state.document = found
+    return found.json
+
+
 async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
     """The same, and nothing where nothing comes."""
     body = await bounded(request, settings.max_body_bytes)
@@ -188,10 +207,10 @@ async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
     return body
 
 
-def _demand_json(request: Request) -> None:
+def _demand_json(request: Request, instead: str = "") -> None:
     kind = content_type(request)
     if kind != "application/json":
-        detail = f"Send JSON with Content-Type: application/json, not {kind or 'nothing'}."
+        detail = f"Send JSON with Content-Type: application/json{instead}, not {kind or 'nothing'}."
         raise Problem(415, "unsupported-media-type", detail)
 
 
@@ -256,6 +275,7 @@ async def _gone(request: Request) -> None:
 
 
 JsonBody = Annotated[bytes, Depends(_json_body)]
+SpecBody = Annotated[bytes, Depends(_spec_body)]
 OptionalJsonBody = Annotated[bytes, Depends(_optional_json_body)]
 
 

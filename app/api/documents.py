@@ -45,7 +45,12 @@ SPEC_BODY: dict[str, Any] = {
                         }
                     },
                 },
-            }
+            },
+            "application/yaml": {
+                "schema": {"$ref": REF.format(model="TrainingSpec")},
+                "example": "# What is wrong is told with its line.\nname: smallest\ndataset: mnist5k\n"
+                "network: {kind: mlp}\nschedule: {kind: constant, learning_rate: 0.01}\nepochs: 1\n",
+            },
         },
     }
 }

@@ -2,26 +2,28 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 import structlog
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.api import documents
 from app.api.deps import (
+    NAME,
     BellOf,
     EngineOf,
     JobId,
-    JsonBody,
     OptionalJsonBody,
     OwnerOf,
     Reader,
     SettingsOf,
+    SpecBody,
     Submitter,
     WatcherOf,
     idempotency_of,
@@ -30,8 +32,8 @@ from app.api.deps import (
     unless_gone,
     wait_seconds,
 )
-from app.api.schemas import JobList, JobView, PlanView, RetryRequest
-from app.api.views import job_view, job_views, plan_view
+from app.api.schemas import JobList, JobSummaryList, JobView, PlanView, RetryRequest
+from app.api.views import job_summaries, job_view, job_views, plan_view
 from app.errors import Problem
 from app.settings import Settings
 from app.store import datasets, jobs, wishes, workers
@@ -58,7 +60,7 @@ log = structlog.get_logger()
 )
 def submit(
     caller: Submitter,
-    body: JsonBody,
+    body: SpecBody,
     engine: EngineOf,
     bell: BellOf,
     settings: SettingsOf,
@@ -98,7 +100,7 @@ def submit(
     responses=documents.problems(408, 413, 415, 422, 503),
     openapi_extra=documents.SPEC_BODY,
 )
-def validate(caller: Submitter, body: JsonBody, engine: EngineOf) -> PlanView:
+def validate(caller: Submitter, request: Request, body: SpecBody, engine: EngineOf) -> PlanView:
     """The resolved spec, the layer table, the learning rates, warnings. Nothing is stored.
 
     What none of the live workers has, a precision or as many devices, is refused; while none of the spec's `device`
@@ -107,7 +109,7 @@ def validate(caller: Submitter, body: JsonBody, engine: EngineOf) -> PlanView:
     spec = parse(body)
     with read(engine) as session:
         _, plan = _plan(session, spec)
-    return plan_view(plan)
+    return plan_view(plan, getattr(request.state, "document", None))
 
 
 @router.get("/jobs", summary="List jobs", responses=documents.problems(422, 503))
@@ -116,6 +118,10 @@ def index(
     request: Request,
     engine: EngineOf,
     response: Response,
+    id: Annotated[
+        list[Annotated[str, Field(max_length=100, pattern=NAME)]],
+        Query(description="Only these; repeat the parameter.", max_length=200),
+    ] = [],  # noqa: B006
     kind: Annotated[list[Kind], Query(description="Any of these; repeat the parameter.")] = [Kind.TRAINING],  # noqa: B006
     status: Annotated[list[Status], Query(description="Any of these; repeat the parameter.")] = [],  # noqa: B006
     name: Annotated[
@@ -126,7 +132,11 @@ def index(
     sort: Annotated[Sort, Query(description="A minus sign for descending.")] = "-created_at",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
-) -> JobList:
+    view: Annotated[
+        Literal["full", "summary"],
+        Query(description="`summary`: a line each, without the spec and with a small curve of the accuracy."),
+    ] = "full",
+) -> JobList | JobSummaryList:
     """A page of the jobs that the key sees, trainings unless `kind` says otherwise.
 
     Take `next_cursor` to the next; the `Link` header has its address.
@@ -138,14 +148,18 @@ def index(
         _text("dataset", dataset),
         caller.sees,
         tuple(sorted(set(kind))),
+        tuple(sorted(set(id))),
     )
     with read(engine) as session:
         found, following = jobs.page(session, filters, sort, cursor, limit)
-        views = job_views(session, found)
+        full = job_views(session, found) if view == "full" else []
+        summaries = job_summaries(session, found) if view == "summary" else []
     if following:
         pairs = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
         response.headers["Link"] = f'</v1/jobs?{urlencode([*pairs, ("cursor", following)])}>; rel="next"'
-    return JobList(items=views, next_cursor=following)
+    if view == "summary":
+        return JobSummaryList(items=summaries, next_cursor=following)
+    return JobList(items=full, next_cursor=following)
 
 
 @router.get(

@@ -135,6 +135,39 @@ class JobList(View):
     next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
+class JobSummaryView(View):
+    """A job as a line of a list. What is not said here is as in a job's full view."""
+
+    id: str
+    kind: Kind
+    name: str
+    labels: dict[str, str]
+    dataset: str | None
+    owner: str
+    priority: int
+    status: Status
+    phase: Phase | None
+    wanted: Wanted
+    version: int
+    progress: ProgressView
+    validation_accuracy: Share | None = Field(description="Of the newest finished epoch.")
+    validation_accuracies: list[Share] = Field(
+        description="Of at most some forty epochs at equal distances and of the newest one, to draw a small curve of."
+    )
+    queue_position: int | None
+    error: ErrorView | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobSummaryList(View):
+    """A page of jobs, a line each."""
+
+    items: list[JobSummaryView]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
+
+
 class EventView(View):
     """Something that happened to a job."""
 
@@ -448,6 +481,17 @@ class OfferView(View):
     precisions: list[str] = Field(description="What they compute in, as in `execution.precision` of a spec.")
 
 
+class RunningView(View):
+    """A job that a worker runs."""
+
+    job_id: str
+    name: str
+    attempt: int
+    phase: Phase | None
+    fraction: Share
+    started_at: datetime = Field(description="When this attempt began.")
+
+
 class WorkerView(View):
     """A worker process that has been seen lately."""
 
@@ -459,6 +503,8 @@ class WorkerView(View):
     version: str
     offers: dict[str, OfferView] = Field(description="What a job can have here, by the `device` that its spec says.")
     alive: bool = Field(description="Whether its heartbeat is fresh.")
+    running: int = Field(description="Jobs that it runs now, of all owners.")
+    jobs: list[RunningView] = Field(description="Those of them that the key sees, the oldest first.")
     started_at: datetime
     heartbeat_at: datetime
 
@@ -512,6 +558,7 @@ class WarningView(View):
     pointer: str
     code: str
     detail: str
+    line: int | None = Field(default=None, description="In a spec that was sent as YAML, counted from 1.")
 
 
 class PlanView(View):
@@ -606,6 +653,7 @@ class PlaceView(View):
     header: str | None = None
     code: str
     detail: str
+    line: int | None = Field(default=None, description="In a spec that was sent as YAML, counted from 1.")
 
 
 class ProblemView(View):

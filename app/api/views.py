@@ -15,6 +15,7 @@ from app.api.schemas import (
     EpochView,
     ErrorView,
     EventView,
+    JobSummaryView,
     JobView,
     KeyView,
     LayerStatisticsView,
@@ -26,6 +27,7 @@ from app.api.schemas import (
     PlanView,
     PointView,
     ProgressView,
+    RunningView,
     ScoresView,
     SnapshotView,
     VoteScoresView,
@@ -36,6 +38,8 @@ from app.store import ensembles, jobs, metrics, turns
 from app.store.ensembles import Member
 from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Worker
 from app.store.states import Kind, Phase
+from app.store.workers import Running
+from trainer.document import Document
 from trainer.plan import Plan
 from trainer.report import Report
 from trainer.schedule import warmup_epochs
@@ -51,6 +55,13 @@ def job_views(session: Session, found: Sequence[Job]) -> list[JobView]:
     newest = metrics.latest(session, [job.id for job in found])
     positions = turns.positions(session, found)
     return [_job(job, newest.get(job.id), positions.get(job.id)) for job in found]
+
+
+def job_summaries(session: Session, found: Sequence[Job]) -> list[JobSummaryView]:
+    """Jobs as lines of a list."""
+    accuracies = metrics.validation_accuracies(session, [job.id for job in found])
+    positions = turns.positions(session, found)
+    return [_summary(job, accuracies.get(job.id, []), positions.get(job.id)) for job in found]
 
 
 def epoch_view(epoch: Epoch) -> EpochView:
@@ -196,8 +207,8 @@ def dataset_view(dataset: Dataset) -> DatasetView:
     )
 
 
-def worker_view(worker: Worker, alive: bool) -> WorkerView:
-    """A worker, and whether its heartbeat is fresh."""
+def worker_view(worker: Worker, alive: bool, running: Sequence[Running], sees: str | None) -> WorkerView:
+    """A worker and what it runs; `sees` is the owner whose jobs are told of, None for all."""
     return WorkerView(
         id=worker.id,
         host=worker.host,
@@ -207,6 +218,8 @@ def worker_view(worker: Worker, alive: bool) -> WorkerView:
         version=worker.version,
         offers={kind: OfferView.model_validate(offer) for kind, offer in worker.offers.items()},
         alive=alive,
+        running=len(running),
+        jobs=[_running(one) for one in running if sees in (None, one.job.owner)],
         started_at=worker.started_at,
         heartbeat_at=worker.heartbeat_at,
     )
@@ -217,8 +230,8 @@ def key_view(key: ApiKey) -> KeyView:
     return KeyView.model_validate(key, from_attributes=True)
 
 
-def plan_view(plan: Plan) -> PlanView:
-    """What a spec would do."""
+def plan_view(plan: Plan, document: Document | None = None) -> PlanView:
+    """What a spec would do, with the lines of its warnings where its text is known."""
     return PlanView(
         spec=plan.spec.model_dump(mode="json"),
         layers=[LayerView.model_validate(asdict(row)) for row in plan.layers],
@@ -233,7 +246,45 @@ def plan_view(plan: Plan) -> PlanView:
         curve=[PointView.model_validate(asdict(point)) for point in plan.curve],
         warmup_epochs=warmup_epochs(plan.spec.schedule),
         snapshot_epochs=list(plan.snapshot_epochs),
-        warnings=[WarningView.model_validate(asdict(warning)) for warning in plan.warnings],
+        warnings=[
+            WarningView(**asdict(warning), line=document.line(warning.pointer) if document else None)
+            for warning in plan.warnings
+        ],
+    )
+
+
+def _running(one: Running) -> RunningView:
+    return RunningView(
+        job_id=one.job.id,
+        name=one.job.name,
+        attempt=one.attempt.number,
+        phase=one.job.phase,
+        fraction=_progress(one.job).fraction,
+        started_at=one.attempt.started_at,
+    )
+
+
+def _summary(job: Job, accuracies: list[float], position: int | None) -> JobSummaryView:
+    return JobSummaryView(
+        id=job.id,
+        kind=job.kind,
+        name=job.name,
+        labels=job.labels,
+        dataset=job.spec.get("dataset"),
+        owner=job.owner,
+        priority=job.priority,
+        status=job.status,
+        phase=job.phase,
+        wanted=job.wanted,
+        version=job.version,
+        progress=_progress(job),
+        validation_accuracy=accuracies[-1] if accuracies else None,
+        validation_accuracies=accuracies,
+        queue_position=position,
+        error=_error(job),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
     )
 
 

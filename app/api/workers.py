@@ -16,4 +16,7 @@ router = APIRouter(prefix="/v1", tags=["workers"])
 def index(caller: Reader, engine: EngineOf) -> WorkerList:
     """The oldest first."""
     with read(engine) as session:
-        return WorkerList(items=[worker_view(worker, alive) for worker, alive in workers.all_of_them(session)])
+        running = workers.running(session)
+        found = workers.all_of_them(session)
+        views = [worker_view(worker, alive, running.get(worker.id, []), caller.sees) for worker, alive in found]
+    return WorkerList(items=views)

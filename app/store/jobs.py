@@ -31,6 +31,7 @@ class JobFilter:
     dataset: str | None = None
     owner: str | None = None
     kind: tuple[Kind, ...] = (Kind.TRAINING,)
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -285,6 +286,8 @@ def _filtered(filters: JobFilter) -> Select[Job]:
         query = query.where(Job.kind.in_(filters.kind))
     if filters.status:
         query = query.where(Job.status.in_(filters.status))
+    if filters.ids:
+        query = query.where(Job.id.in_(filters.ids))
     if filters.owner:
         query = query.where(Job.owner == filters.owner)
     if filters.name:

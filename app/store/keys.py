@@ -52,6 +52,12 @@ def find(session: Session, text: str) -> tuple[ApiKey, bool] | None:
     return key, bool(is_unnoted)
 
 
+def usable(session: Session, key_id: str) -> tuple[ApiKey, bool] | None:
+    """The key of this id while it opens anything, and whether its last use is to be noted anew."""
+    found = session.execute(select(ApiKey, _unnoted()).where(ApiKey.id == key_id, *_usable())).first()
+    return (found[0], bool(found[1])) if found else None
+
+
 def note_use(session: Session, key_id: str) -> None:
     """Remember that a key is used now, once a minute."""
     session.execute(update(ApiKey).where(ApiKey.id == key_id, _unnoted()).values(last_used_at=now()))

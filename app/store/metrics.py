@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import delete, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 from tsdownsample import MinMaxDownsampler
 
-from app.store.models import Epoch, SeriesBlock
+from app.store.models import Epoch, Job, SeriesBlock
 
 BLOCK_POINTS = 2048
 FEWEST_POINTS = 6
+SKETCH_POINTS = 40
+"""About so many make a curve that is as small as a word."""
 
 Column = NDArray[np.float64]
 
@@ -40,6 +42,22 @@ def latest(session: Session, job_ids: Sequence[str]) -> dict[str, Epoch]:
     newest = select(Epoch.job_id, func.max(Epoch.epoch)).where(Epoch.job_id.in_(job_ids))
     query = select(Epoch).where(tuple_(Epoch.job_id, Epoch.epoch).in_(newest.group_by(Epoch.job_id)))
     return {epoch.job_id: epoch for epoch in session.scalars(query)}
+
+
+def validation_accuracies(session: Session, job_ids: Sequence[str]) -> dict[str, list[float]]:
+    """Of each job that has epochs, every so manyth epoch's validation accuracy and the newest, to draw it small.
+
+    How many are left out follows from the epochs that are planned, and so points that are drawn stay.
+    """
+    stride = (Job.epochs - 1) // SKETCH_POINTS + 1
+    newest = select(func.max(Epoch.epoch)).where(Epoch.job_id == Job.id).correlate(Job).scalar_subquery()
+    query = select(Epoch.job_id, Epoch.validation_accuracy).join(Job, Job.id == Epoch.job_id)
+    chosen = or_(Epoch.epoch % stride == 0, Epoch.epoch == newest)
+    rows = session.execute(query.where(Epoch.job_id.in_(job_ids), chosen).order_by(Epoch.job_id, Epoch.epoch))
+    found: dict[str, list[float]] = {}
+    for job_id, accuracy in rows:
+        found.setdefault(job_id, []).append(accuracy)
+    return found
 
 
 def names(session: Session, job_id: str) -> Sequence[str]:

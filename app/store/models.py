@@ -416,6 +416,17 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=now())
 
 
+class WebSession(Base):
+    """A browser that somebody has signed in with a key: it ends with that key. Of its cookie only the hash is kept."""
+
+    __tablename__ = "web_sessions"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=now())
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class ApiKey(Base):
     """Who may come in, as whom. `prefix` names the key in its text, of which only the `sha256` is kept."""
 

@@ -1,6 +1,7 @@
 """Worker processes that have been seen."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
@@ -8,11 +9,19 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from app.store.clock import ago, now
-from app.store.models import Worker
+from app.store.models import Attempt, Job, Worker
 from trainer.offer import Offer
 
 ALIVE_SECONDS = 15.0
 FORGOTTEN_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that is running, and the attempt at it."""
+
+    job: Job
+    attempt: Attempt
 
 
 def beat(
@@ -52,6 +61,15 @@ def all_of_them(session: Session) -> Sequence[tuple[Worker, bool]]:
     """Every worker that has been seen lately, the oldest first, and whether it is alive."""
     rows = session.execute(select(Worker, is_alive()).order_by(Worker.id))
     return [(worker, bool(alive)) for worker, alive in rows]
+
+
+def running(session: Session) -> Mapping[str, Sequence[Running]]:
+    """What each worker runs, by its id, the oldest first."""
+    query = select(Attempt, Job).join(Job, Job.id == Attempt.job_id).where(Attempt.outcome.is_(None))
+    found: dict[str, list[Running]] = {}
+    for attempt, job in session.execute(query.order_by(Attempt.job_id)):
+        found.setdefault(attempt.worker_id, []).append(Running(job, attempt))
+    return found
 
 
 def offer(session: Session, device: str) -> Offer | None:

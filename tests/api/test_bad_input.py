@@ -176,7 +176,7 @@ def test_a_bad_query_is_refused_with_its_parameter(api: Api, path: str, paramete
 def test_an_unknown_parameter_is_told_with_the_known_ones(api: Api) -> None:
     problem = refusal(api.http.get("/v1/jobs?x=1"), 422)
 
-    assert "cursor, dataset, kind, label, limit, name, sort, status" in problem["errors"][0]["detail"]
+    assert "cursor, dataset, id, kind, label, limit, name, sort, status, view" in problem["errors"][0]["detail"]
 
 
 def test_a_cursor_of_another_list_is_refused(api: Api) -> None:

@@ -53,10 +53,6 @@ def test_workers_are_listed(api: Api) -> None:
     assert found["offers"] == {"cpu": {"devices": 8, "precisions": ["bfloat16", "float32"]}}
 
 
-def test_the_front_page_leads_to_the_documentation(api: Api) -> None:
-    assert api.http.get("/").headers["Location"] == "/docs"
-
-
 def test_answers_carry_careful_headers(api: Api) -> None:
     headers = api.http.get("/healthz").headers
 

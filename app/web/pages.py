@@ -1,0 +1,82 @@
+"""The pages. Each is a frame that its script fills from the API; what it must know at once it is given here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import Response as Plain
+
+from app.api.deps import EngineOf, JobId, Reader
+from app.errors import Problem
+from app.store import datasets, jobs
+from app.store.engine import read
+from app.store.errors import NotFound
+from app.web.assets import bundle
+from app.web.rendering import page
+
+router = APIRouter(include_in_schema=False)
+
+EXAMPLES = Path(__file__).with_name("examples")
+FIRST_EXAMPLE = "snapshot-ensemble"
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+@router.get("/")
+def index(request: Request, caller: Reader) -> Response:
+    """Every job."""
+    return page(request, "jobs.html")
+
+
+@router.get("/jobs/{job_id}")
+def job(request: Request, caller: Reader, job_id: JobId, engine: EngineOf) -> Response:
+    """One job."""
+    with read(engine) as session:
+        found = jobs.get(session, job_id)
+    return page(request, "job.html", job=found)
+
+
+@router.get("/new")
+def new(
+    request: Request,
+    caller: Reader,
+    engine: EngineOf,
+    example: Annotated[str, Query()] = FIRST_EXAMPLE,
+    clone: Annotated[str | None, Query()] = None,
+) -> Response:
+    """A spec to be written, from an example or from the job `clone`."""
+    examples = _examples()
+    with read(engine) as session:
+        known = [dataset.name for dataset in datasets.all_of_them(session)]
+        if clone:
+            origin = jobs.get(session, clone)
+            if caller.sees not in (None, origin.owner):
+                raise NotFound("job", clone)
+            text = yaml.safe_dump(origin.spec, sort_keys=False, allow_unicode=True, width=100)
+        else:
+            text = examples.get(example, examples[FIRST_EXAMPLE])
+    return page(request, "new.html", text=text, examples=examples, chosen=example, clone=clone, datasets=known)
+
+
+@router.get("/workers")
+def workers(request: Request, caller: Reader) -> Response:
+    """Who trains."""
+    return page(request, "workers.html")
+
+
+@router.get("/static/{version}/{path:path}")
+def static(request: Request, version: str, path: str) -> Response:
+    """A script, style or picture; one of another version is not here."""
+    files = bundle()
+    asset = files.assets.get(path)
+    if asset is None or version != files.version:
+        raise Problem(404, "not-found", "There is no such file.")
+    headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable", "Vary": "Accept-Encoding"}
+    content = asset.content
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        content, headers["Content-Encoding"] = asset.compressed, "gzip"
+    return Plain(content, headers=headers, media_type=asset.media_type)
+
+
+def _examples() -> dict[str, str]:
+    return {path.stem: path.read_text() for path in sorted(EXAMPLES.glob("*.yaml"), key=lambda path: path.stem)}

@@ -1,0 +1,335 @@
+// Panels of curves that share one clock: what one is pointed at or zoomed to, all are. Built on uPlot.
+
+import uPlot from "./vendor/uplot/uPlot.esm.js";
+import { el, short, svg } from "./api.js";
+
+const AXIS_PIXELS = 60;
+const FONT = "12px system-ui, sans-serif";
+
+const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** The index of the last of rising `steps` that is not after `step`; -1 before the first. */
+export function indexAt(steps, step) {
+  let low = 0;
+  let high = steps.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (steps[middle] <= step) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** An exponential moving average that starts unbiased, as if there had always been the first values. */
+export function smooth(values, weight) {
+  let sum = 0;
+  let share = 0;
+  return values.map((value) => {
+    sum = weight * sum + (1 - weight) * value;
+    share = weight * share + 1 - weight;
+    return sum / share;
+  });
+}
+
+export const join = (tables) => uPlot.join(tables.filter((table) => table[0].length));
+
+/**
+ * Several panels, one above the other, over the same steps.
+ *
+ * `panels`: `{title, unit, height, log, format, series: [{label, color, width, alpha, dash, points}]}`; colours are names
+ * of custom properties. `marks()` gives `[{at, kind}]`, drawn as lines through all panels. `hovered(step)` hears what is
+ * pointed at, null for nothing; `zoomed([from, to])` what is dragged over, null for all of it.
+ */
+export class Clock {
+  constructor(host, { panels, marks = () => [], hovered = () => {}, zoomed = () => {}, x = short, name = "step" }) {
+    Object.assign(this, { host, panels, marks, hovered, zoomed, x, name });
+    this.range = null;
+    this.extent = [0, 1];
+    this.data = panels.map(() => [[]]);
+    this.build();
+    new ResizeObserver(() => this.fit()).observe(host);
+    document.addEventListener("theme", () => this.build());
+  }
+
+  build() {
+    this.plots?.forEach((plot) => plot.destroy());
+    const sync = uPlot.sync(`clock-${this.name}`);
+    this.host.replaceChildren();
+    this.plots = this.panels.map((panel, index) => {
+      const box = el("figure.panel", { "aria-label": `${panel.title}; the numbers are in the table below` });
+      const keys = panel.series.filter((one) => one.label).map((one) => {
+        const sign = svg("svg", { viewBox: "0 0 22 10", width: 22, height: 10, "aria-hidden": "true" });
+        const line = svg("line", { x1: 1, x2: 21, y1: 5, y2: 5, "stroke-width": 2.5, stroke: css(one.color) });
+        if (one.dash) line.setAttribute("stroke-dasharray", one.dash.join(" "));
+        sign.append(line);
+        return el("span.key", {}, sign, one.label);
+      });
+      if (this.panels.length > 1) box.append(el("figcaption", {}, el("b", {}, panel.title), panel.unit ? el("span.faint", {}, panel.unit) : "", ...keys));
+      this.host.append(box);
+      const plot = new uPlot(this.options(panel, index, sync), this.data[index], box);
+      plot.root.querySelector("canvas").setAttribute("role", "img");
+      plot.root.querySelector("canvas").setAttribute("aria-label", panel.title);
+      return plot;
+    });
+  }
+
+  options(panel, index, sync) {
+    const [ink, grid] = [css("--faint"), css("--grid")];
+    const axis = { stroke: ink, font: FONT, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 } };
+    const isLast = index === this.panels.length - 1;
+    return {
+      width: this.width(),
+      height: panel.height + (isLast ? 28 : 6),
+      padding: [8, 12, isLast ? 0 : 6, 0],
+      legend: { show: false },
+      cursor: {
+        sync: { key: sync.key, scales: ["x", null] },
+        drag: { x: true, y: false, setScale: false },
+        y: false,
+        focus: { prox: -1 },
+        points: { size: 7 },
+      },
+      scales: {
+        x: { time: false, range: () => this.range ?? this.extent },
+        y: panel.log ? { distr: 3 } : { range: panel.range ?? ((_, low, high) => padded(low, high)) },
+      },
+      axes: [
+        { ...axis, show: isLast, size: 28, space: 70, incrs: WHOLE, values: (_, values) => values.map((value) => this.x(value)) },
+        {
+          ...axis,
+          size: AXIS_PIXELS,
+          space: 34,
+          values: (_, values) => values.map((value) => (value === null ? "" : panel.format(value, digits(values)))),
+        },
+      ],
+      series: [
+        {},
+        ...panel.series.map((one) => ({
+          label: one.label ?? "raw",
+          stroke: alpha(css(one.color), one.alpha ?? 1),
+          width: one.width ?? 1.75,
+          dash: one.dash,
+          fill: one.fill ? alpha(css(one.color), 0.12) : undefined,
+          spanGaps: true,
+          points: { show: one.points ? (plot, series) => plot.data[series].filter((v) => v !== null && v !== undefined).length < 60 : false, size: 5 },
+        })),
+      ],
+      hooks: {
+        drawClear: [(plot) => this.drawMarks(plot)],
+        setCursor: [(plot) => this.point(plot)],
+        setSelect: [(plot) => this.drag(plot)],
+        ready: [(plot) => plot.over.addEventListener("dblclick", () => this.zoom(null))],
+      },
+    };
+  }
+
+  drawMarks(plot) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    for (const { at, kind } of this.marks()) {
+      const left = Math.round(plot.valToPos(at, "x", true)) + 0.5;
+      if (left < bbox.left || left > bbox.left + bbox.width + 1) continue;
+      ctx.strokeStyle = ctx.fillStyle = css(`--mark-${kind}`);
+      ctx.lineWidth = devicePixelRatio;
+      ctx.setLineDash(kind === "snapshot" ? [4 * devicePixelRatio, 4 * devicePixelRatio] : []);
+      ctx.beginPath();
+      ctx.moveTo(left, bbox.top);
+      ctx.lineTo(left, bbox.top + bbox.height);
+      ctx.stroke();
+      if (kind === "epoch") continue;
+      const size = 5 * devicePixelRatio;
+      ctx.beginPath();
+      ctx.moveTo(left - size, bbox.top);
+      ctx.lineTo(left + size, bbox.top);
+      ctx.lineTo(left, bbox.top + size * 1.4);
+      ctx.fill();
+    }
+    ctx.restore();
+  }
+
+  point(plot) {
+    // Panels that only follow hear of it too; the one under the pointer speaks.
+    if (!plot.over.matches(":hover")) return;
+    const left = plot.cursor.left;
+    this.hovered(left >= 0 ? plot.posToVal(left, "x") : null);
+  }
+
+  drag(plot) {
+    const { left, width } = plot.select;
+    if (width < 4) return;
+    const range = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.zoom(range);
+  }
+
+  /** Show `[from, to]`, or all. */
+  zoom(range) {
+    if (range) {
+      const [low, high] = this.extent;
+      range = [Math.max(low, range[0]), Math.min(high, range[1])];
+      if (range[1] - range[0] < 2 || (range[0] <= low && range[1] >= high)) range = range[1] - range[0] < 2 ? this.range : null;
+    }
+    this.range = range;
+    this.redraw();
+    this.zoomed(range);
+  }
+
+  /** Show a part `factor` as wide, moved by `shift` of its width. */
+  scale(factor, shift = 0) {
+    const [low, high] = this.range ?? this.extent;
+    const width = high - low;
+    const middle = (low + high) / 2 + shift * width;
+    this.zoom([middle - (width * factor) / 2, middle + (width * factor) / 2]);
+  }
+
+  set(data, extent) {
+    this.data = data;
+    this.extent = extent;
+    this.redraw();
+  }
+
+  redraw() {
+    this.plots.forEach((plot, index) => plot.setData(this.data[index]));
+  }
+
+  width() {
+    return Math.max(240, Math.floor(this.host.clientWidth));
+  }
+
+  fit() {
+    for (const plot of this.plots) if (plot.width !== this.width()) plot.setSize({ width: this.width(), height: plot.height });
+  }
+
+  /** Everything as one picture. */
+  png(title) {
+    const ratio = devicePixelRatio;
+    const head = 26 * ratio;
+    const canvases = this.plots.map((plot) => plot.ctx.canvas);
+    const sheet = document.createElement("canvas");
+    sheet.width = canvases[0].width;
+    sheet.height = head + canvases.reduce((sum, canvas) => sum + canvas.height + head, 0);
+    const ink = sheet.getContext("2d");
+    ink.fillStyle = css("--card");
+    ink.fillRect(0, 0, sheet.width, sheet.height);
+    ink.fillStyle = css("--ink");
+    ink.font = `600 ${14 * ratio}px system-ui, sans-serif`;
+    ink.fillText(title, 12 * ratio, 18 * ratio);
+    let top = head;
+    canvases.forEach((canvas, index) => {
+      ink.font = `${12 * ratio}px system-ui, sans-serif`;
+      ink.fillText(this.panels[index].title, 12 * ratio, top + 16 * ratio);
+      ink.drawImage(canvas, 0, top + head);
+      top += head + canvas.height;
+    });
+    return new Promise((resolve) => sheet.toBlob(resolve, "image/png"));
+  }
+
+  /** The same in lines and text. */
+  svg(title) {
+    const width = this.width();
+    const parts = [];
+    let top = 30;
+    this.plots.forEach((plot, index) => {
+      const panel = this.panels[index];
+      const over = { left: plot.bbox.left / devicePixelRatio, top: plot.bbox.top / devicePixelRatio };
+      const size = { width: plot.bbox.width / devicePixelRatio, height: plot.bbox.height / devicePixelRatio };
+      const group = svg("g", { transform: `translate(${over.left} ${top + over.top + 12})` });
+      const words = (x, y, text, anchor = "start") => {
+        const made = svg("text", { x, y, "text-anchor": anchor, fill: css("--faint"), "font-size": 11 });
+        made.textContent = text;
+        return made;
+      };
+      group.append(words(0, -8, panel.title));
+      group.append(svg("rect", { width: size.width, height: size.height, fill: "none", stroke: css("--grid") }));
+      const [, yAxis] = plot.axes;
+      (yAxis._splits ?? []).forEach((value, place) => {
+        const y = plot.valToPos(value, "y");
+        if (!(yAxis._values?.[place] && y >= 0 && y <= size.height)) return;
+        group.append(svg("line", { x1: 0, x2: size.width, y1: y, y2: y, stroke: css("--grid") }));
+        group.append(words(-6, y + 4, yAxis._values[place], "end"));
+      });
+      if (index === this.plots.length - 1) {
+        const [xAxis] = plot.axes;
+        (xAxis._splits ?? []).forEach((value, place) => {
+          group.append(words(plot.valToPos(value, "x"), size.height + 16, xAxis._values?.[place] ?? "", "middle"));
+        });
+      }
+      for (const { at, kind } of this.marks()) {
+        const x = plot.valToPos(at, "x");
+        if (x >= 0 && x <= size.width + 1) {
+          group.append(svg("line", { x1: x, x2: x, y1: 0, y2: size.height, stroke: css(`--mark-${kind}`), "stroke-dasharray": "4 4" }));
+        }
+      }
+      const clip = `panel-${index}`;
+      group.append(svg("clipPath", { id: clip }, svg("rect", { width: size.width, height: size.height })));
+      panel.series.forEach((one, place) => {
+        const points = [];
+        const [steps, values] = [plot.data[0], plot.data[place + 1] ?? []];
+        for (let i = 0; i < steps.length; i += 1) {
+          if (values[i] === null || values[i] === undefined) continue;
+          points.push(`${plot.valToPos(steps[i], "x").toFixed(1)},${plot.valToPos(values[i], "y").toFixed(1)}`);
+        }
+        const line = { points: points.join(" "), fill: "none", stroke: css(one.color), "stroke-width": one.width ?? 1.75 };
+        group.append(svg("polyline", { ...line, "stroke-opacity": one.alpha ?? 1, "clip-path": `url(#${clip})` }));
+      });
+      parts.push(group);
+      top += plot.height + 22;
+    });
+    const root = svg("svg", { width, height: top + 8, viewBox: `0 0 ${width} ${top + 8}`, "font-family": "system-ui, sans-serif" });
+    const heading = svg("text", { x: 12, y: 20, "font-size": 14, "font-weight": 600, fill: css("--ink") });
+    heading.textContent = title;
+    root.append(svg("rect", { width: "100%", height: "100%", fill: css("--card") }), heading, ...parts);
+    return new Blob([new XMLSerializer().serializeToString(root)], { type: "image/svg+xml" });
+  }
+}
+
+/** As many significant digits as neighbouring ticks need to be told apart. */
+function digits(ticks) {
+  const known = ticks.filter((tick) => tick !== null);
+  const apart = Math.abs(known[1] - known[0]);
+  const largest = Math.max(...known.map(Math.abs));
+  return apart > 0 && largest > 0 ? Math.min(8, Math.max(3, 2 + Math.ceil(Math.log10(largest / apart)))) : 3;
+}
+
+function padded(low, high) {
+  if (low === null || high === null) return [0, 1];
+  const spread = high - low || Math.abs(high) || 1;
+  return [low >= 0 && low < 0.3 * high ? 0 : low - 0.05 * spread, high + 0.05 * spread];
+}
+
+/** A colour of the style sheet, #rrggbb, let through. */
+function alpha(color, share) {
+  return share >= 1 ? color : color + Math.round(255 * share).toString(16).padStart(2, "0");
+}
+
+export function save(blob, name) {
+  const address = URL.createObjectURL(blob);
+  el("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** How often values fall into bins, over time: a column a moment, a row a bin, darker where there are more. */
+export function heat(columns, label) {
+  const rows = columns[0].length;
+  const canvas = el("canvas", { width: columns.length, height: rows, role: "img", "aria-label": label });
+  const ink = canvas.getContext("2d");
+  const image = ink.createImageData(columns.length, rows);
+  const [from, to] = [rgb(css("--heat-low")), rgb(css("--heat-high"))];
+  columns.forEach((column, x) => {
+    const most = Math.max(1, ...column);
+    column.forEach((count, bin) => {
+      const share = count ? 0.08 + 0.92 * Math.sqrt(count / most) : 0;
+      const at = 4 * ((rows - 1 - bin) * columns.length + x);
+      for (let channel = 0; channel < 3; channel += 1) {
+        image.data[at + channel] = from[channel] + share * (to[channel] - from[channel]);
+      }
+      image.data[at + 3] = 255;
+    });
+  });
+  ink.putImageData(image, 0, 0);
+  return canvas;
+}
+
+const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

@@ -1,0 +1,64 @@
+// Who trains, on what, and what runs there now.
+
+import { $, call, doing, el, live, time, whole } from "./api.js";
+
+const POLL_MS = 3000;
+
+async function refresh() {
+  if (document.hidden) return;
+  try {
+    const { items } = await call("/v1/workers");
+    live(true);
+    const alive = items.filter((worker) => worker.alive);
+    const running = alive.reduce((sum, worker) => sum + worker.running, 0);
+    const slots = alive.reduce((sum, worker) => sum + worker.slots, 0);
+    $("summary").textContent = items.length ? `${alive.length} alive, ${running} of ${slots} slots in use` : "";
+    $("empty").hidden = items.length > 0;
+    $("workers").replaceChildren(...items.map(card));
+  } catch (error) {
+    live(false, error.message);
+  }
+}
+
+function card(worker) {
+  const offers = Object.entries(worker.offers).map(([device, offer]) =>
+    el("li", {}, el("b", {}, device), ` ${whole(offer.devices)}, `, el("span.faint", {}, offer.precisions.join(", "))),
+  );
+  const others = worker.running - worker.jobs.length;
+  return el(
+    "section.card",
+    { "aria-label": `Worker on ${worker.host}` },
+    el(
+      "div.card-head",
+      {},
+      el("h2", {}, worker.host, el("span.faint", {}, ` · ${worker.device}`)),
+      el(`span.badge.${worker.alive ? "succeeded" : "failed"}`, {}, worker.alive ? "alive" : "gone"),
+    ),
+    el(
+      "dl.facts",
+      {},
+      ...fact("Heartbeat", time(worker.heartbeat_at)),
+      ...fact("Slots", `${worker.running} of ${worker.slots} in use`),
+      ...fact("Up since", time(worker.started_at)),
+      ...fact("Process", String(worker.pid)),
+      ...fact("Version", worker.version),
+    ),
+    el("ul.offers", { "aria-label": "What a job can have here" }, ...offers),
+    worker.jobs.length || others
+      ? el("ul.runs", { "aria-label": "Running here" }, ...worker.jobs.map(line), others > 0 && el("li.faint", {}, `${others} of other owners`))
+      : el("p.faint", {}, "Nothing runs here now."),
+  );
+}
+
+const fact = (name, value) => [el("div", {}, el("dt", {}, name), el("dd", {}, value))];
+
+function line(job) {
+  const bar = el("span.meter", { "aria-hidden": true }, el("i"));
+  bar.firstChild.style.width = `${100 * job.fraction}%`;
+  const what = doing({ ...job, status: "running" });
+  return el("li", {}, el("a", { href: `/jobs/${job.job_id}` }, job.name), el("span.faint", {}, what), bar, time(job.started_at));
+}
+
+await refresh();
+setInterval(refresh, POLL_MS);
+document.addEventListener("visibilitychange", refresh);

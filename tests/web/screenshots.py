@@ -1,0 +1,69 @@
+"""`make screenshots`: the pictures of docs/dashboard.md, of a service that has really trained what they show."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+import yaml
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from tests.servers import await_true
+from tests.web.conftest import NO_BROWSER, Up, executable
+
+ROOT = Path(__file__).parents[2]
+TARGET = ROOT / "docs" / "dashboard"
+JOBS = (
+    ("snapshot-ensemble", "ada", {"study": "snapshots"}),
+    ("activation-statistics", "grace", {}),
+    ("swa", "grace", {"study": "averages"}),
+    ("lenet", "ada", {}),
+    ("adamw-one-cycle", "grace", {}),
+)
+SECONDS = 600
+
+
+def submit(http: httpx.Client, example: str, owner: str, labels: dict[str, str]) -> str:
+    """Queue an example; its id."""
+    spec = yaml.safe_load((ROOT / "examples" / f"{example}.yaml").read_text())
+    answer = http.post("/v1/jobs", json={**spec, "labels": labels}, headers={"Annealer-Owner": owner})
+    return str(answer.raise_for_status().json()["id"])
+
+
+def take(page: Page, url: str, name: str, settled: str, height: int) -> None:
+    """A picture of a page once it shows `settled`."""
+    page.set_viewport_size({"width": 1280, "height": height})
+    page.goto(url)
+    page.get_by_text(settled).first.wait_for()
+    page.wait_for_timeout(1500)
+    picture = Image.open(io.BytesIO(page.screenshot()))
+    picture.save(TARGET / f"{name}.webp", quality=82, method=6)
+
+
+def main() -> None:
+    """Train, look, write."""
+    TARGET.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Up(Path(folder)) as up,
+        httpx.Client(base_url=up.url, timeout=20) as http,
+        sync_playwright() as playwright,
+    ):
+        path = executable(playwright)
+        if path is None:
+            sys.exit(NO_BROWSER)
+        jobs = [submit(http, *job) for job in JOBS]
+        await_true(lambda: http.get(f"/v1/jobs/{jobs[0]}").json()["status"] == "succeeded", SECONDS)
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        light, dark = (browser.new_page(color_scheme=scheme) for scheme in ("light", "dark"))
+        await_true(lambda: http.get(f"/v1/jobs/{jobs[2]}").json()["status"] == "succeeded", SECONDS)
+        take(light, up.url, "jobs", "averaged weights", 530)
+        take(dark, f"{up.url}/jobs/{jobs[0]}", "job", "ensemble of 3", 1180)
+        take(light, f"{up.url}/new", "new", "Can be trained", 900)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
