@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.commands import datasets, ensembles, jobs, keys, operations, results, service, specs
+from app.commands import datasets, ensembles, jobs, keys, operations, predictions, results, service, specs
 from app.commands.terminal import BAD_INPUT, REFUSED, UNREACHABLE, program
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Exit codes: 0 done (of watch: the job succeeded), 1 doctor found a problem, 2 ba
 was cancelled, 5 the server cannot be reached, 6 the server refused."""
 
 cli = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-for subject in (service, specs, jobs, results, operations):
+for subject in (service, specs, jobs, results, predictions, operations):
     cli.add_typer(subject.commands)
 cli.add_typer(datasets.commands, name="datasets")
 cli.add_typer(ensembles.commands, name="ensembles")

@@ -24,11 +24,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from app import keytext, parcel
@@ -48,6 +51,7 @@ from app.api.schemas import (
     LogView,
     MetricsView,
     PlanView,
+    PredictionsView,
     ProblemView,
     ReadinessView,
     SnapshotList,
@@ -314,6 +318,27 @@ class Client:
         """Delete one that was made by request. Raises `NotFound`, or `Refused` for another or while it is scored."""
         self._call("DELETE", f"/v1/ensembles/{self.ensemble(id).id}")
 
+    def predict(
+        self, id: str, images: Sequence[bytes | Path], *, top_k: int = 5, members: bool = False, patience: float = 10.0
+    ) -> PredictionsView:
+        """What a snapshot, an ensemble, or the one that a job makes, says of image files or their contents.
+
+        Raises `NotFound`, `Invalid` where an image cannot be read, `Refused` before the ensemble is scored, or
+        `ProblemError` while no prediction worker runs for all of `patience`, in seconds.
+        """
+        contents = [image.read_bytes() if isinstance(image, Path) else image for image in images]
+        files = [("images", (f"{place}", content)) for place, content in enumerate(contents)]
+        return self._predict(id, {"files": files}, top_k, members, patience)
+
+    def predict_array(
+        self, id: str, images: NDArray[Any], *, top_k: int = 5, members: bool = False, patience: float = 10.0
+    ) -> PredictionsView:
+        """The same of uint8 images (N, C, H, W), or one (C, H, W), of the size that the network takes."""
+        file = BytesIO()
+        np.save(file, images, allow_pickle=False)
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._predict(id, {"content": file.getvalue(), "headers": headers}, top_k, members, patience)
+
     def compare(self, job_ids: Sequence[str], *, max_points: int = 500) -> CompareView:
         """Trainings side by side, 2 to 20. Raises `NotFound`."""
         parameters = {"jobs": list(job_ids), "max_points": max_points}
@@ -402,6 +427,18 @@ class Client:
         """Whether the server can serve, and what is missing."""
         answer = self._send("GET", "/readyz")
         return ReadinessView.model_validate_json(answer.content)
+
+    def _predict(self, id: str, body: Mapping[str, Any], top_k: int, members: bool, patience: float) -> PredictionsView:
+        if id.startswith("snap_"):
+            path = f"/v1/snapshots/{id}/predict"
+        else:
+            path = f"/v1/ensembles/{id if id.startswith('ens_') else self.ensemble(id).id}/predict"
+        parameters = {"top_k": top_k, "members": members}
+        timeout = self._timeout + LONGEST_WAIT
+        return self._patiently(
+            lambda: self._read(PredictionsView, "POST", path, params=parameters, timeout=timeout, **body),
+            patience=patience,
+        )
 
     def _changed(self, job: JobView, wait: int = LONGEST_WAIT) -> JobView | None:
         """The job once it is another than `job`, or None after `wait` seconds without a change."""

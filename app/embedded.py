@@ -1,4 +1,4 @@
-"""The whole service on one machine: API, broker and worker as child processes, everything in one folder.
+"""The whole service on one machine: API, broker and workers as child processes, everything in one folder.
 
 Nothing in it is a second code path: the same programs as in a deployment, with SQLite and a Valkey server from a
 Python wheel.
@@ -173,6 +173,8 @@ class System:
         environment |= {"ANNEALER_WORKER_SCRATCH": scratch, "ANNEALER_WORKER_SLOTS": str(self.slots)}
         if self.threads:
             environment["ANNEALER_WORKER_THREADS"] = str(self.threads)
+        environment["ANNEALER_PREDICTION_SCRATCH"] = scratch
+        self._begin("prediction", [sys.executable, "-m", "worker.prediction"], environment)
         self._begin("worker", [sys.executable, "-m", "worker"], environment)
         (self.folder / "server.json").write_text(json.dumps({"url": self.url, "pid": os.getpid()}))
 

@@ -152,6 +152,8 @@ def _store_problem(error: store.StoreError) -> Problem:
             return Problem(429, "uploads-full", str(error), headers={"Retry-After": str(UPLOADS_FULL_SECONDS)})
         case store.PartInvalid():
             return Problem(422, "part-invalid", str(error))
+        case store.NotScored():
+            return Problem(409, "not-scored", str(error))
         case store.QueueFull():
             return Problem(429, "queue-full", str(error), headers={"Retry-After": str(QUEUE_FULL_SECONDS)})
         case store.KeyReused():

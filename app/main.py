@@ -24,6 +24,7 @@ from app.api import (
     keys,
     layers,
     metrics,
+    predictions,
     prometheus,
     snapshots,
     uploads,
@@ -34,6 +35,7 @@ from app.api.deps import refuse_unknown_parameters
 from app.gate import Gate
 from app.middleware import Trace
 from app.notify import Watcher
+from app.predictor import Predictor
 from app.queue import Bell
 from app.settings import Settings
 from app.store import engine
@@ -52,6 +54,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.engine = engine.create(settings.database_url.get_secret_value())
     app.state.bell = Bell(settings.broker_url.get_secret_value())
+    app.state.predictor = Predictor(settings)
     telemetry.observe(app.state.engine)
     app.state.registry = telemetry.registry(
         telemetry.Stock(app.state.engine), telemetry.HTTP_REQUESTS, telemetry.HTTP_SECONDS
@@ -65,6 +68,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         layers,
         snapshots,
         ensembles,
+        predictions,
         compare,
         datasets,
         uploads,
@@ -92,6 +96,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with _told_of_the_end(app.state.watcher):
         yield
     await app.state.watcher.close()
+    await app.state.predictor.close()
     app.state.engine.dispose()
 
 

@@ -26,6 +26,7 @@ from app.api.schemas import (
     LayerView,
     PlanView,
     PointView,
+    PredictionsView,
     ScoresView,
     SnapshotView,
     WorkerView,
@@ -223,6 +224,17 @@ def ensembles_table(ensembles: Iterable[EnsembleView]) -> Table:
         accuracy = f"{one.scores.accuracy:.2%}" if one.scores else ""
         count = str(len(one.members))
         table.add_row(one.id, Text(one.name), one.kind, one.status, count, accuracy, _moment(one.created_at))
+    return table
+
+
+def predictions_table(found: PredictionsView, names: Sequence[str]) -> Table:
+    """What is seen in each image, by the images' names; disagreement where it was asked for."""
+    shows_members = any(one.disagreement is not None for one in found.items)
+    table = _table("image", "label", "likeliest", *(["disagreement"] if shows_members else []))
+    for name, one in zip(names, found.items, strict=True):
+        likely = ", ".join(f"{each.label} {each.probability:.2%}" for each in one.top)
+        disagreement = [] if one.disagreement is None else [f"{one.disagreement:.0%}"]
+        table.add_row(Text(name), Text(one.label), Text(likely), *disagreement)
     return table
 
 

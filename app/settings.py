@@ -54,6 +54,16 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests of one key, or else one address, in any minute; by default as many as it likes.",
     )
+    predict_body_bytes: int = Field(
+        default=32 * 1024**2, ge=1024, description="Largest body of images to be predicted, and what it is decoded to."
+    )
+    predict_requests: int = Field(default=256, ge=1, description="Predictions that may wait; more are refused.")
+    predict_held_bytes: int = Field(
+        default=256 * 1024**2, ge=1024, description="Bodies of these together; more are refused."
+    )
+    predict_seconds: float = Field(
+        default=15.0, gt=0, le=300, description="How long a prediction may wait for a worker's answer."
+    )
     watch_seconds: float = Field(
         default=0.04,
         gt=0,

@@ -220,13 +220,13 @@ step "starting everything, with two workers, at $url"
 began=$(now)
 quietly compose up --build --wait --wait-timeout 300 --scale worker=2
 step "up and healthy after $(since "$began") s"
-all_healthy 5
+all_healthy 6
 until_true 30 /v1/workers 'sum(one["alive"] for one in answer["items"]) == 2'
 
 step "looking at what runs"
 [ "$(status_of "$url/v1/jobs"), $(status_of "$url/readyz")" = "401, 200" ] || fail "it asks for no key"
 grep -v '^ANNEALER_FIRST_KEY=' "$settings" >"$scratch/later" && mv "$scratch/later" "$settings"
-for service in api worker; do
+for service in api worker prediction; do
   [ "$(user_of "$service")" = 10001 ] || fail "$service runs as user $(user_of "$service")"
 done
 for service in postgres redis; do
@@ -235,7 +235,7 @@ done
 compose exec -T api python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is not None)' ||
   fail "the api image holds torch"
 [ "$(ports_of api)" = "127.0.0.1:$port->8400/tcp" ] || fail "the api is published as $(ports_of api)"
-for service in worker postgres redis; do
+for service in worker prediction postgres redis; do
   [ -z "$(ports_of "$service")" ] || fail "$service is published: $(ports_of "$service")"
 done
 
@@ -284,7 +284,7 @@ step "down after $lasted s; starting again"
 began=$(now)
 quietly compose up --wait --wait-timeout 300
 step "up and healthy after $(since "$began") s"
-all_healthy 4
+all_healthy 5
 for job in "$calm" "$killed"; do
   facts "$job" | cmp - "$scratch/$job" || fail "$job is not what it was"
 done

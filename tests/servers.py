@@ -205,6 +205,21 @@ class Worker(Process):
         return [child for server in children(self.pid) for child in children(server)]
 
 
+class PredictionWorker(Process):
+    """A prediction worker as a process."""
+
+    def __init__(
+        self, folder: Path, database_url: str, broker_url: str, *, name: str = "prediction", **settings: str
+    ) -> None:
+        environment = {"ANNEALER_DATABASE_URL": database_url, "ANNEALER_BROKER_URL": broker_url}
+        for option, value in {"scratch": str(folder / "scratch"), **settings}.items():
+            environment[f"ANNEALER_PREDICTION_{option.upper()}"] = value
+        log = folder / f"{name}.log"
+        log.unlink(missing_ok=True)
+        super().__init__([sys.executable, "-m", "worker.prediction"], log, environment)
+        await_true(lambda: "prediction worker ready" in self.log.read_text(), 60)
+
+
 def await_true(condition: Callable[[], bool], seconds: float) -> None:
     """Wait for a condition; `TimeoutError` when it does not come true."""
     deadline = time.monotonic() + seconds

@@ -46,8 +46,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network, ready to predict (uint8 images in, logits out), and its provenance. Raises `ValueError`."""
     weights, provenance = read(path)
-    spec = TrainingSpec.model_validate(provenance["spec"], strict=False)
-    channels, height, width = provenance["input_shape"]
-    model = build.skeleton(spec, (channels, height, width), len(provenance["classes"]))
+    model = skeleton(provenance)
     model.load_state_dict(weights)
     return model.eval(), provenance
+
+
+def skeleton(provenance: Mapping[str, Any]) -> nn.Module:
+    """The network that a provenance tells of, without its weights."""
+    spec = TrainingSpec.model_validate(provenance["spec"], strict=False)
+    channels, height, width = provenance["input_shape"]
+    return build.skeleton(spec, (channels, height, width), len(provenance["classes"]))

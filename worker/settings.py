@@ -107,3 +107,21 @@ class WorkerSettings(BaseSettings):
     def threads_per_job(self) -> int:
         """CPU threads of one training: fixed, because sums in another order are other sums."""
         return self.threads or max(1, len(os.sched_getaffinity(0)) // self.slots)
+
+
+class PredictionSettings(BaseSettings):
+    """What an operator sets for a prediction worker (`ANNEALER_PREDICTION_…`). Times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="ANNEALER_PREDICTION_", frozen=True)
+
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: a GPU where there is one.")
+    threads: int = Field(
+        default=1, ge=1, le=1024, description="CPU threads; few by default, since trainings want the others."
+    )
+    models_bytes: int = Field(
+        default=2 * 1024**3, ge=0, description="Networks kept in memory; beyond it the least recently used go."
+    )
+    window_seconds: float = Field(
+        default=0.002, ge=0, le=1, description="How long after a first request others may join its batch."
+    )
+    scratch: Path = Field(default=SCRATCH, description="Folder for files on their way into memory.")

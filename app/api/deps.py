@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from tempfile import TemporaryFile
@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from app.access import Caller, missing_scope
 from app.errors import Problem, bad_body, bad_header
 from app.notify import Watcher
+from app.predictor import Predictor
 from app.queue import Bell
 from app.settings import Settings
 from app.store import ensembles, jobs, snapshots, uploads
@@ -73,6 +74,11 @@ def _watcher(request: Request) -> Watcher:
     return watcher
 
 
+def _predictor(request: Request) -> Predictor:
+    predictor: Predictor = request.app.state.predictor
+    return predictor
+
+
 def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
@@ -121,6 +127,7 @@ def _owner(
 EngineOf = Annotated[Engine, Depends(_engine)]
 BellOf = Annotated[Bell, Depends(_bell)]
 WatcherOf = Annotated[Watcher, Depends(_watcher)]
+PredictorOf = Annotated[Predictor, Depends(_predictor)]
 SettingsOf = Annotated[Settings, Depends(_settings)]
 OwnerOf = Annotated[str, Depends(_owner)]
 
@@ -209,11 +216,6 @@ async def _optional_json_body(request: Request, settings: SettingsOf) -> bytes:
     return body
 
 
-def content_type(request: Request) -> str:
-    """What a body is said to be, without parameters."""
-    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
 def _demand_json(request: Request, instead: str = "") -> None:
     kind = content_type(request)
     if kind != "application/json":
@@ -221,19 +223,36 @@ def _demand_json(request: Request, instead: str = "") -> None:
         raise Problem(415, "unsupported-media-type", detail)
 
 
-async def bounded(request: Request, limit: int) -> bytes:
-    """The body, refused with 413 once it is over `limit` bytes."""
-    body = bytearray()
+def content_type(request: Request) -> str:
+    """What the body is said to be, without parameters."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """The body as it comes. Raises `Problem` once it is over the limit."""
+    length = 0
+    async for chunk in request.stream():
+        length += len(chunk)
+        if length > limit:
+            raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
+        yield chunk
+
+
+@asynccontextmanager
+async def body_in_time() -> AsyncIterator[None]:
+    """Reads a body within the time that there is for it. Raises `Problem` after that."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise Problem(413, "body-too-large", f"A body may have at most {limit} bytes.")
+            yield
     except TimeoutError:
         detail = f"The body has not come within {BODY_SECONDS:g} seconds."
         raise Problem(408, "body-too-slow", detail) from None
-    return bytes(body)
+
+
+async def bounded(request: Request, limit: int) -> bytes:
+    """The whole body. Raises `Problem` once it is over the limit, or comes too slowly."""
+    async with body_in_time():
+        return b"".join([chunk async for chunk in chunks(request, limit)])
 
 
 @asynccontextmanager

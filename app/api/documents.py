@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.schemas import KeyRequest, ProblemView, RetryRequest, UploadRequest
+from app.api.schemas import KeyRequest, PredictRequest, ProblemView, RetryRequest, UploadRequest
 from app.errors import CONTENT_TYPE
 from trainer.spec import TrainingSpec
 from trainer.spec.importing import ImportSpec
@@ -127,6 +127,36 @@ PART_BODY: dict[str, Any] = {
     }
 }
 
+IMAGE_TYPES = ("multipart/form-data", "application/json", "application/octet-stream (npy)", "image/*")
+BLACK_PNG = "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAEElEQVR4nGNgGAWjYBQQAwADLAABPwpG8wAAAABJRU5ErkJggg=="
+"""28 × 28 pixels in base64."""
+
+BINARY = {"type": "string", "format": "binary"}
+
+IMAGES_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "One image or many: files in a form, each with the name `images`; files in base64 as JSON; an "
+        "array of uint8 (N, C, H, W) as numpy.save writes it; or one file alone.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "properties": {"images": {"type": "array", "minItems": 1, "items": BINARY}},
+                }
+            },
+            "application/json": {
+                "schema": {"$ref": REF.format(model="PredictRequest")},
+                "examples": {"one image": {"value": {"images": [BLACK_PNG]}}},
+            },
+            "application/octet-stream": {"schema": BINARY},
+            "image/png": {"schema": BINARY},
+            "image/jpeg": {"schema": BINARY},
+        },
+    }
+}
+
 RETRY_BODY: dict[str, Any] = {
     "requestBody": {
         "required": False,
@@ -215,14 +245,54 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-TOO_MANY = {
-    str(status): {
-        **refusal,
-        "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
-    }
-    for status, refusal in problems(429).items()
+AGAIN = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+
+PREDICTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/json": {
+                "examples": {
+                    "one image": {
+                        "value": {
+                            "id": "ens_0199a1b2c3d47000",
+                            "classes": ["cat", "dog"],
+                            "items": [
+                                {
+                                    "index": 0,
+                                    "label": "dog",
+                                    "probabilities": [0.125, 0.875],
+                                    "top": [
+                                        {"label": "dog", "probability": 0.875},
+                                        {"label": "cat", "probability": 0.125},
+                                    ],
+                                    "disagreement": None,
+                                    "members": None,
+                                }
+                            ],
+                        }
+                    }
+                }
+            }
+        }
+    },
+    **problems(404, 408, 409, 413, 415, 422),
+    503: problems(503)[503] | {"headers": AGAIN},
 }
 
+TOO_MANY = {str(status): {**refusal, "headers": AGAIN} for status, refusal in problems(429).items()}
+
+
+DOCUMENTED = (
+    TrainingSpec,
+    ScoringSpec,
+    ImportSpec,
+    UploadRequest,
+    PredictRequest,
+    RetryRequest,
+    KeyRequest,
+    ProblemView,
+)
+"""Bodies that routes read themselves."""
 
 KEYLESS: dict[int | str, dict[str, Any]] = {
     **{
@@ -243,7 +313,16 @@ def install(app: FastAPI, version: str) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=TITLE, version=version, description=DESCRIPTION, routes=app.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (TrainingSpec, ScoringSpec, ImportSpec, UploadRequest, RetryRequest, KeyRequest, ProblemView):
+            for model in (
+                TrainingSpec,
+                ScoringSpec,
+                ImportSpec,
+                UploadRequest,
+                PredictRequest,
+                RetryRequest,
+                KeyRequest,
+                ProblemView,
+            ):
                 schema = model.model_json_schema(ref_template=REF)
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema

@@ -21,6 +21,7 @@ class View(BaseModel):
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
 KeyName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", description="For people.")]
 OwnerName = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Who has it.")]
+Base64 = Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64"})]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -347,6 +348,53 @@ class EnsembleList(View):
 
     items: list[EnsembleView]
     next_cursor: str | None = Field(description="For the next page; null on the last.")
+
+
+class LikelyView(View):
+    """A class and how likely it is."""
+
+    label: str
+    probability: float
+
+
+class MemberPredictionView(View):
+    """What one member says of an image, alone."""
+
+    snapshot_id: str
+    label: str
+    probabilities: list[float] = Field(description="Of each class, in the order of `classes`.")
+
+
+class PredictionView(View):
+    """What is predicted for one image."""
+
+    index: int = Field(description="The image's place in the request, counted from 0.")
+    label: str = Field(description="The predicted class.")
+    probabilities: list[float] | None = Field(
+        description="Of each class, in the order of `classes`; null of a majority vote, which has none."
+    )
+    top: list[LikelyView] = Field(description="The likeliest classes, as many as were asked for; none of a vote.")
+    disagreement: float | None = Field(
+        description="Share of pairs of members that see another class in the image; 0 of one member. "
+        "Null unless members were asked for."
+    )
+    members: list[MemberPredictionView] | None = Field(description="Null unless they were asked for.")
+
+
+class PredictionsView(View):
+    """What a snapshot or an ensemble predicts."""
+
+    id: str = Field(description="Of the snapshot or the ensemble.")
+    classes: list[str]
+    items: list[PredictionView] = Field(description="One for each image, in the order of the request.")
+
+
+class PredictRequest(View):
+    """Images to be predicted, as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: list[Base64] = Field(min_length=1, description="Image files, PNG or JPEG for example, in base64.")
 
 
 class ComparedJobView(View):

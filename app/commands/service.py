@@ -23,7 +23,7 @@ def up(
     slots: Slots = 1,
     threads: Threads = None,
 ) -> None:
-    """Run the whole service here: API, broker and worker, until Ctrl-C."""
+    """Run the whole service here: API, broker and workers, until Ctrl-C."""
     from app.embedded import System
 
     # Only this machine reaches it, and so keys are asked for only where somebody wants it.

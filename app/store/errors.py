@@ -11,6 +11,7 @@ StoreError
 ├── UploadInUse  an import reads the upload
 ├── UploadsFull  so much is on its way in that no more is taken
 ├── PartInvalid  an upload has no such part, or not of this size
+├── NotScored    the ensemble is still to be scored
 ├── QueueFull    so many jobs wait already that no more are taken
 ├── KeyReused    the idempotency key stands for another request
 ├── KeyInFlight  a request with the same idempotency key is being answered right now
@@ -92,6 +93,13 @@ class UploadsFull(StoreError):
 
 class PartInvalid(StoreError):
     """An upload has no part of this number, or it must be of another size."""
+
+
+class NotScored(StoreError):
+    """An ensemble whose members and shares are still to be found out."""
+
+    def __init__(self, ensemble_id: str) -> None:
+        super().__init__(f"Ensemble {ensemble_id} is not scored yet; watch its job.")
 
 
 class QueueFull(StoreError):

@@ -48,9 +48,14 @@ def test_nothing_outlives_a_killed_up(tmp_path: Path) -> None:
     await_true(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 30)
 
 
-@pytest.mark.parametrize("part", ["api", "worker", "valkey"])
+@pytest.mark.parametrize("part", ["api", "worker", "prediction", "valkey"])
 def test_a_part_that_dies_is_started_again(tmp_path: Path, part: str) -> None:
-    marks = {"api": b"-m\0app\0", "worker": b"-m\0worker", "valkey": b"valkey-server"}
+    marks = {
+        "api": b"-m\0app\0",
+        "worker": b"-m\0worker\0",
+        "prediction": b"-m\0worker.prediction\0",
+        "valkey": b"valkey-server",
+    }
     with Up(tmp_path) as up, Client(up.url) as client:
         (victim,) = (
             pid for pid in members(up.pid) - {up.pid} if marks[part] in Path(f"/proc/{pid}/cmdline").read_bytes()

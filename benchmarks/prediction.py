@@ -1,0 +1,113 @@
+"""Predictions over HTTP beside the bare forward pass of the same model in the same run.
+
+One warm image, asked again and again, and concurrent clients against a bare loop over batches. Bare calls and requests
+take turns, so that a slow moment meets both.
+"""
+
+import io
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import httpx
+import numpy as np
+import torch
+from rich.table import Table
+
+from app.client import Client
+from benchmarks.figures import percentile, table
+from tests import servers
+from trainer import data, snapshot
+from trainer.predict import predict
+
+ROUNDS = 400
+CLIENTS = (1, 4, 16)
+REQUESTS = 400
+PER_REQUEST = 16
+SPEC = {
+    "name": "answers",
+    "dataset": "mnist5k",
+    "network": {"kind": "convnet", "channels": [32, 64], "batch_norm": {}},
+    "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 3},
+    "epochs": 3,
+    "ensemble": {"kind": "snapshots", "last": 3},
+}
+IMAGES = data.load("mnist5k").validation.images
+
+
+def run() -> Iterator[Table]:
+    """On SQLite, with one thread for the prediction worker and for the bare passes."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name, servers.Template("sqlite", Path(name), None).copy(Path(name)) as url:
+        folder = Path(name)
+        with (
+            servers.Valkey(folder) as valkey,
+            servers.Api(folder, url, valkey.url) as api,
+            Client(api.url, timeout=60) as client,
+        ):
+            with servers.Worker(folder, url, valkey.url):
+                *_, job = client.watch(client.submit(SPEC).id)
+            with servers.PredictionWorker(folder, url, valkey.url):
+                ensemble = client.ensemble(job.id)
+                members = [_member(client, folder, one.snapshot_id) for one in ensemble.members]
+                yield _one_image(api.url, f"/v1/snapshots/{ensemble.members[0].snapshot_id}/predict", members[:1])
+                yield _one_image(api.url, f"/v1/ensembles/{ensemble.id}/predict", members)
+                yield _many(api.url, f"/v1/ensembles/{ensemble.id}/predict", members)
+
+
+Members = list[tuple[torch.nn.Module, float]]
+
+
+def _member(client: Client, folder: Path, snapshot_id: str) -> tuple[torch.nn.Module, float]:
+    path = folder / f"{snapshot_id}.safetensors"
+    client.download(client.snapshot(snapshot_id), path)
+    return snapshot.load(path)[0], 1.0
+
+
+def _one_image(url: str, path: str, members: Members) -> Table:
+    image = torch.tensor(IMAGES[:1])
+    bare, served = [], []
+    with httpx.Client(base_url=url, headers={"Content-Type": "application/x-npy"}) as http:
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            predict(members, "mean", None, image)
+            between = time.perf_counter()
+            http.post(path, content=_npy(IMAGES[:1])).raise_for_status()
+            bare.append((between - began) * 1000)
+            served.append((time.perf_counter() - between) * 1000)
+    found = table(f"one warm image, {len(members)} networks", "", "p50 ms", "p99 ms")
+    for name, samples in (("bare forward pass", bare), ("request", served)):
+        found.add_row(name, f"{median(samples):.2f}", f"{percentile(samples, 99):.2f}")
+    found.add_row("overhead", f"{median(served) - median(bare):.2f}", "")
+    return found
+
+
+def _many(url: str, path: str, members: Members) -> Table:
+    batches = [IMAGES[start : start + PER_REQUEST] for start in range(0, len(IMAGES) - PER_REQUEST, PER_REQUEST)]
+    bodies = [_npy(batches[place % len(batches)]) for place in range(REQUESTS)]
+    began = time.perf_counter()
+    for batch in torch.split(torch.tensor(IMAGES), 64):
+        predict(members, "mean", None, batch)
+    bare = len(IMAGES) / (time.perf_counter() - began)
+    found = table("images a second, an ensemble", "", "images/s", "of the bare loop")
+    found.add_row("bare loop, batches of 64", f"{bare:,.0f}", "100%")
+    with httpx.Client(
+        base_url=url, headers={"Content-Type": "application/x-npy"}, limits=httpx.Limits(max_connections=max(CLIENTS))
+    ) as http:
+        for clients in CLIENTS:
+            began = time.perf_counter()
+            with ThreadPoolExecutor(clients) as pool:
+                for answer in pool.map(lambda body: http.post(path, content=body), bodies):
+                    answer.raise_for_status()
+            speed = REQUESTS * PER_REQUEST / (time.perf_counter() - began)
+            found.add_row(f"{clients} clients, {PER_REQUEST} images a request", f"{speed:,.0f}", f"{speed / bare:.0%}")
+    return found
+
+
+def _npy(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, images)
+    return file.getvalue()

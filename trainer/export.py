@@ -1,0 +1,168 @@
+"""Snapshots as one network for other programs: uint8 images in, probabilities out. `python -m trainer.export` runs it.
+
+Preprocessing, every member, their combination and the temperature are inside the graph. Beside the file lies
+`annealer.json`, which the file holds too: labels, the size of images, shares and where each member comes from.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import log
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from trainer import snapshot, tensorfile
+from trainer.combine import Combination
+from trainer.errors import TrainerError
+
+Format = Literal["safetensors", "onnx", "torch-export"]
+SUFFIXES: Mapping[Format, str] = {"safetensors": "safetensors", "onnx": "onnx", "torch-export": "pt2"}
+DESCRIPTION = "annealer.json"
+KEY = "annealer"
+EXAMPLES = 2
+"""Images that graphs are traced with: of one, a batch of any size could not be told from a single image."""
+
+
+class CannotExport(TrainerError):
+    """Why these snapshots do not become a file of this format."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A snapshot's file and its weight."""
+
+    snapshot_id: str
+    path: Path
+    weight: float
+
+
+class Exported(nn.Module):
+    """Probabilities (N, K) float32 of images (N, C, H, W) uint8: those of all members, combined and scaled."""
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        weights: Sequence[float],
+        combine: Literal["mean", "geometric_mean"],
+        temperature: float | None,
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.shares = [weight / sum(weights) for weight in weights]
+        self.combine = combine
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        alone = [member(images).log_softmax(1) for member in self.members]
+        if self.combine == "mean":
+            weighted = [found + log(share) for found, share in zip(alone, self.shares, strict=True)]
+            together = torch.stack(weighted).logsumexp(0)
+        else:
+            together = torch.stack([found * share for found, share in zip(alone, self.shares, strict=True)]).sum(0)
+        return (together if self.temperature is None else together / self.temperature).softmax(1)
+
+
+def export(parts: Sequence[Part], how: Combination, temperature: float | None, kind: Format, folder: Path) -> Path:
+    """Write `model.…`, which is returned, and `annealer.json` into `folder`, which is made. Raises `CannotExport`."""
+    if how == "majority_vote":
+        raise CannotExport("A majority vote has no probabilities; export an ensemble that is combined by a mean.")
+    loaded = [snapshot.load(part.path) for part in parts]
+    described = _description(parts, [origin for _, origin in loaded], how, temperature)
+    model = Exported([network for network, _ in loaded], [part.weight for part in parts], how, temperature).eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"model.{SUFFIXES[kind]}"
+    WRITERS[kind](model, described, path)
+    (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
+    return path
+
+
+def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of an exported safetensors file, and its description. Raises `ValueError`."""
+    tensors, described = tensorfile.read(path)
+    members = [snapshot.skeleton(member["provenance"]) for member in described["members"]]
+    weights = [member["weight"] for member in described["members"]]
+    model = Exported(members, weights, described["combine"], described["temperature"])
+    model.load_state_dict(tensors)
+    return model.eval(), described
+
+
+def _description(
+    parts: Sequence[Part], origins: Sequence[Mapping[str, Any]], how: Combination, temperature: float | None
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "classes": origins[0]["classes"],
+        "input": {"shape": origins[0]["input_shape"], "dtype": "uint8", "layout": "NCHW"},
+        "output": "probabilities",
+        "combine": how,
+        "temperature": temperature,
+        "members": [
+            {"snapshot_id": part.snapshot_id, "weight": part.weight, "provenance": dict(origin)}
+            for part, origin in zip(parts, origins, strict=True)
+        ],
+        "exported_with": {"annealer": version("annealer"), "torch": torch.__version__},
+    }
+
+
+def _write_safetensors(model: Exported, described: Mapping[str, Any], path: Path) -> None:
+    tensorfile.write(path, model.state_dict(), described)
+
+
+def _write_torch_export(model: Exported, described: Mapping[str, Any], path: Path) -> None:
+    torch.export.save(_traced(model, described), path, extra_files={DESCRIPTION: json.dumps(described)})
+
+
+def _write_onnx(model: Exported, described: Mapping[str, Any], path: Path) -> None:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 (torch.onnx needs it)
+    except ImportError:
+        raise CannotExport("ONNX needs two packages: pip install 'annealer[export]'.") from None
+    with warnings.catch_warnings():
+        # torch's exporter calls what torch has deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            _traced(model, described), input_names=["images"], output_names=["probabilities"], verbose=False
+        )
+    assert program is not None
+    written = program.model_proto
+    # The description is part of the file, and so are the weights: 2 GiB at most, by the format.
+    written.metadata_props.add(key=KEY, value=json.dumps(described))
+    onnx.checker.check_model(written, full_check=True)
+    onnx.save_model(written, path)
+
+
+WRITERS = {"safetensors": _write_safetensors, "onnx": _write_onnx, "torch-export": _write_torch_export}
+
+
+def _traced(model: Exported, described: Mapping[str, Any]) -> torch.export.ExportedProgram:
+    """The graph, for batches of any size."""
+    images = torch.zeros((EXAMPLES, *described["input"]["shape"]), dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        return torch.export.export(model, (images,), dynamic_shapes={"images": {0: batch}})
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Export what a description on standard input names: `members` with their files, `combine`, `temperature`."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.export", description=main.__doc__)
+    parser.add_argument("--format", required=True, choices=get_args(Format))
+    parser.add_argument("--out", required=True, type=Path, help="folder for the files")
+    asked = parser.parse_args(arguments)
+    wish = json.load(sys.stdin)
+    parts = [Part(one["snapshot_id"], Path(one["path"]), one["weight"]) for one in wish["members"]]
+    try:
+        export(parts, wish["combine"], wish["temperature"], asked.format, asked.out)
+    except (CannotExport, ValueError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
