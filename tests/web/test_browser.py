@@ -50,6 +50,20 @@ def test_a_spec_is_corrected_as_it_is_written_then_trained_and_followed(service:
     tab.complaints.clear()
 
 
+def test_snapshots_are_scored_by_their_number(service: Service, open_tab: Open) -> None:
+    job = service.submit(name="sizes")
+    service.finish(job)
+    page = open_tab(f"{service.url}/jobs/{job}").page
+
+    page.click("text=Score by number of members")
+    expect(page.locator("#growth canvas")).to_be_visible(timeout=60_000)
+    page.click("#growth summary")
+    expect(page.locator("#growth tbody tr")).to_have_count(2)
+    page.click("text=Delete this ensemble")
+
+    expect(page.locator("#growth")).to_contain_text("Score by number of members")
+
+
 def test_curves_grow_and_a_job_is_paused_resumed_and_cancelled(service: Service, open_tab: Open) -> None:
     job = service.submit(name="long", **LONG)
     page = open_tab(f"{service.url}/jobs/{job}").page

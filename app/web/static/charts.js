@@ -66,7 +66,7 @@ export class Clock {
         sign.append(line);
         return el("span.key", {}, sign, one.label);
       });
-      if (this.panels.length > 1) box.append(el("figcaption", {}, el("b", {}, panel.title), panel.unit ? el("span.faint", {}, panel.unit) : "", ...keys));
+      if (this.panels.length > 1 || keys.length) box.append(el("figcaption", {}, el("b", {}, panel.title), panel.unit ? el("span.faint", {}, panel.unit) : "", ...keys));
       this.host.append(box);
       const plot = new uPlot(this.options(panel, index, sync), this.data[index], box);
       plot.root.querySelector("canvas").setAttribute("role", "img");

@@ -3,6 +3,7 @@
 import {
   $, actions, ask, atMostEvery, bytes, call, doing, duration, el, figure, follow, live, notice, percent, sure, table, time, whole,
 } from "./api.js";
+import { offerGrowth } from "./growth.js";
 import { Clock, heat, indexAt, join, save, smooth } from "./charts.js";
 
 const id = $("job").dataset.id;
@@ -271,6 +272,7 @@ const refreshSnapshots = atMostEvery(500, async () => {
   if (!rows.length) return $("snapshots").replaceChildren(el("p.faint", {}, "None yet: one is taken where the learning rate is lowest."));
   const made = el("table");
   table(made, heads, rows, { caption: "Snapshots" });
+  if (job.status === "succeeded" && rows.length > 1 && !$("growth").hasChildNodes()) offerGrowth($("growth"), job, snapshots);
   $("snapshots").replaceChildren(made);
   $("provenance").textContent = JSON.stringify(snapshots.at(-1).provenance, null, 2);
   drawCurves();
