@@ -267,7 +267,7 @@ def test_an_unexpected_error_tells_nothing_of_the_inside(api: Api, monkeypatch: 
     def break_down(*_: object) -> None:
         raise RuntimeError("secret detail in /root/secret.py")
 
-    monkeypatch.setattr("app.api.datasets.datasets.all_of_them", break_down)
+    monkeypatch.setattr("app.api.datasets.datasets.page", break_down)
 
     problem = refusal(api.http.get("/v1/datasets"), 500)
 

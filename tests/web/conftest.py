@@ -95,7 +95,7 @@ def closed_door(serve: Serve) -> tuple[httpx.Client, Engine]:
     return serve("required")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """A running service."""
     with Up(tmp_path_factory.mktemp("web")) as running:
@@ -144,7 +144,7 @@ def executable(playwright: Playwright) -> str | None:
     return named or found or (own if Path(own).exists() else None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A Chromium; tests that need one are skipped, with how to get it, where there is none."""
     with sync_playwright() as playwright:

@@ -116,7 +116,7 @@ def test_text_from_elsewhere_stays_text(service: Service, open_tab: Open) -> Non
         if path != "/workers":
             tab.page.wait_for_function(
                 "text => document.body.innerText.includes(text) ||"
-                " document.getElementById('spec').value.includes('onerror')",
+                " document.getElementById('spec')?.value.includes('onerror')",
                 arg=HOSTILE[:20],
             )
         assert tab.page.locator("main img, main script").count() == 0

@@ -242,7 +242,7 @@ def test_a_data_set_that_has_changed_fails_the_job(own_plant: Plant) -> None:
 
 
 def test_what_the_workers_machine_cannot_do_fails_the_job_as_the_users_with_a_hint() -> None:
-    failed = _failure(ExecutionUnavailable("This CPU has no bfloat16.", "Use float32."), 0, Path())
+    failed = _failure(ExecutionUnavailable("This CPU has no bfloat16.", "Use float32."), 0, Path(), is_import=False)
 
     assert (failed.failure_class, failed.code) == ("user", "execution_unavailable")
     assert (failed.message, failed.hint) == ("This CPU has no bfloat16.", "Use float32.")
