@@ -1,7 +1,7 @@
 """Predictions over HTTP beside the bare forward pass of the same model in the same run.
 
-One warm image, asked again and again, and concurrent clients against a bare loop over batches. Bare calls and requests
-take turns, so that a slow moment meets both.
+One warm image, asked again and again, its bare calls and requests in turn, so that a slow moment meets both; then
+concurrent clients against a bare loop over batches, one after the other.
 """
 
 import io
