@@ -69,7 +69,7 @@ def test_a_crash_leaves_the_stack_of_its_threads_and_the_next_attempt_writes_beh
 
     written = output(plant.shop, job.id)
     assert "Fatal Python error: Segmentation fault" in written[1]
-    assert "trainer/train.py" in written[1]
+    assert "worker/child.py" in written[1]
     assert "training on cpu with 1 thread from step " in written[2]
     assert "from step 1\n" not in written[2]
 
