@@ -10,8 +10,8 @@ WHEELS := $(if $(wildcard wheels/*.whl),--find-links wheels)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(WHEELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test faults soak gpu check format bench bench-techniques screenshots vendor migrate revision \
-	compose-test compose-storm clean
+.PHONY: help demo up test faults soak gpu check format bench bench-techniques bench-ensembles screenshots vendor migrate \
+	revision compose-test compose-storm clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(VENV)/.installed-dev  ## speed, as ratios within one run
 
 bench-techniques: $(VENV)/.installed-dev  ## what each technique buys, over seeds; options=--quick for minutes
 	$(BIN)/python -m benchmarks.techniques $(options)
+
+bench-ensembles: $(VENV)/.installed-dev  ## which ensembles pay, over seeds; options=--quick for minutes
+	$(BIN)/python -m benchmarks.ensembles $(options)
 
 screenshots: $(VENV)/.installed-dev  ## make the pictures of docs/dashboard.md again (needs Chromium)
 	$(BIN)/python -m tests.web.screenshots

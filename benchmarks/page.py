@@ -1,4 +1,4 @@
-"""Results in a page of the documentation, each group of variants where the page keeps a place for it.
+"""Results in a page of the documentation, each group of them where the page keeps a place for it.
 
 A place is all between two comments, `<!-- results of GROUP: begin -->` and `<!-- results of GROUP: end -->`.
 """
@@ -14,7 +14,7 @@ from benchmarks.variants import DEPTH
 ALL = "all"
 """The place of what is said of all figures."""
 
-PLACE = re.compile(r"(<!-- results of ([a-z ]+): begin -->\n).*?(<!-- results of \2: end -->\n)", re.DOTALL)
+PLACE = re.compile(r"(<!-- results of ([a-z0-9 ]+): begin -->\n).*?(<!-- results of \2: end -->\n)", re.DOTALL)
 
 
 def places(text: str) -> list[str]:
@@ -37,26 +37,28 @@ def parts(plan: Plan, found: Sequence[Comparison]) -> dict[str, str]:
     groups: dict[str, list[Comparison]] = {}
     for one in found:
         groups.setdefault(one.variant.group, []).append(one)
-    made = {group: _paragraphs(_group(members)) for group, members in groups.items() if group != DEPTH}
+    made = {group: paragraphs(_group(members)) for group, members in groups.items() if group != DEPTH}
     if rows := wording.depth_rows(found):
-        made[DEPTH] = _paragraphs(wording.DEPTH_TITLE + ":", _table(wording.DEPTH_HEADERS, rows))
+        made[DEPTH] = paragraphs(wording.DEPTH_TITLE + ":", table(wording.DEPTH_HEADERS, rows))
     seeds = len(plan.seeds)
     cautions = wording.caution(found, seeds)
     code = f"The trainer's code and torch and numpy had the hash `{code_version()[:16]}`."
-    made[ALL] = _paragraphs(wording.preface(seeds, plan.epochs), " ".join([*cautions, code]))
+    made[ALL] = paragraphs(wording.preface(seeds, plan.epochs), " ".join([*cautions, code]))
     return made
 
 
 def _group(members: Sequence[Comparison]) -> str:
     """A row for each variant at each number of labels."""
     rows = [(name, f"{one.labels:,}", *rest) for one in members for name, *rest in [wording.cells(one)]]
-    return _table(("row", "labels", *wording.HEADERS[1:]), rows)
+    return table(("row", "labels", *wording.HEADERS[1:]), rows)
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [headers, ["---"] * len(headers), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _paragraphs(*parts: str) -> str:
+def paragraphs(*parts: str) -> str:
+    """What fills a place: paragraphs between empty lines."""
     return "\n" + "\n\n".join(parts) + "\n\n"

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks import forest, page, wording
+from benchmarks import forest, page, progress, wording
 from benchmarks.comparison import Comparison, Plan, compare
 from benchmarks.figures import table
-from benchmarks.trials import Book, Trial, code_version, conduct
+from benchmarks.trials import Book, Trial, code_version, conduct, measure
 from benchmarks.variants import ALL, BASELINE, DEPTH, variants
 
 INTERRUPTED = 130
@@ -67,22 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(trials: Sequence[Trial], book: Book, console: Console) -> None:
-    """What the book does not hold yet, with progress and time left."""
+    """What the book does not hold yet."""
     left = [trial for trial in trials if book.find(trial) is None]
     console.print(f"{len(trials)} trainings, {len(trials) - len(left)} of them done before.")
-    columns = (
-        TextColumn("{task.description:<44}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    # Trainings take from a second to a minute: the time left follows from the last minutes, not seconds.
-    with Progress(*columns, console=console, speed_estimate_period=300) as progress:
-        task = progress.add_task("", total=len(left))
-        for trial in conduct(left, book):
-            progress.update(task, advance=1, description=f"{trial.variant}, {trial.labels} labels, seed {trial.seed}")
+    progress.follow(conduct(left, measure, book.add), len(left), console)
 
 
 def _report(plan: Plan, found: Sequence[Comparison]) -> Iterator[Table | str]:

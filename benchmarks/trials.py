@@ -16,7 +16,7 @@ from hashlib import sha256
 from math import inf, log
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from trainer.spec import TrainingSpec
 from trainer.train import train
 
 PROCESSES = 2
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -120,31 +122,35 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
-def conduct(trials: Sequence[Trial], book: Book) -> Iterator[Trial]:
-    """Do the trials, each kept in the book before it is told of.
+def conduct(
+    trials: Sequence[Trial],
+    measure: Callable[[Trial, Callable[[], bool]], Found | None],
+    keep: Callable[[Trial, Found], None],
+) -> Iterator[Trial]:
+    """Do the trials, each kept before it is told of; `measure` is a function of a module, and is asked to stop.
 
     When this is left early, by Ctrl-C or `close`, the trainings in hand stop after their step and are lost.
     """
     context = multiprocessing.get_context("spawn")
     stopping = context.Event()
+
+    def finish(trial: Trial, future: Future[Found | None]) -> None:
+        if (found := future.result()) is not None:
+            keep(trial, found)
+
     with ProcessPoolExecutor(PROCESSES, context, _start, (stopping,)) as pool:
         with _sigint_ignored():
-            waiting = {pool.submit(_measure, trial): trial for trial in trials}
+            waiting = {pool.submit(_stoppable, measure, trial): trial for trial in trials}
         try:
             for future in as_completed(list(waiting)):
-                _keep(book, waiting[future], future)
+                finish(waiting[future], future)
                 yield waiting.pop(future)
         finally:
             stopping.set()
             pool.shutdown(cancel_futures=True)
             for future, trial in waiting.items():
                 if not future.cancelled() and future.exception() is None:
-                    _keep(book, trial, future)
-
-
-def _keep(book: Book, trial: Trial, future: Future[Outcome | None]) -> None:
-    if outcome := future.result():
-        book.add(trial, outcome)
+                    finish(trial, future)
 
 
 @contextmanager
@@ -167,8 +173,7 @@ def _start(stopping: Event) -> None:
     torch.set_num_threads(1)
 
 
-def _measure(trial: Trial) -> Outcome | None:
-    """Train; None when stopped."""
+def _stoppable(measure: Callable[[Trial, Callable[[], bool]], Found | None], trial: Trial) -> Found | None:
     return measure(trial, _stopping.is_set)
 
 

@@ -24,7 +24,7 @@ def cells(one: Comparison) -> tuple[str, ...]:
         one.variant.against or "",
         error(one),
         *difference(one.error_difference, 100, 2),
-        _spread(one.negative_log_likelihood, 1, 3),
+        plus_minus(one.negative_log_likelihood, 1, 3),
         *difference(one.likelihood_difference, 1, 3),
     )
 
@@ -42,7 +42,7 @@ def depth_rows(found: Sequence[Comparison]) -> list[tuple[str, ...]]:
 def error(one: Comparison) -> str:
     """Mean ± standard deviation, and how many of the trainings diverged."""
     diverged = f", {one.diverged} of {one.error.count} diverged" if one.diverged else ""
-    return _spread(one.error, 100, 2) + diverged
+    return plus_minus(one.error, 100, 2) + diverged
 
 
 def difference(found: Difference | None, unit: float, digits: int) -> tuple[str, str]:
@@ -86,6 +86,7 @@ def _pair(one: Comparison) -> str:
     return one.variant.name if against == BASELINE else f"{one.variant.name} (than {against})"
 
 
-def _spread(found: Spread, unit: float, digits: int) -> str:
+def plus_minus(found: Spread, unit: float, digits: int) -> str:
+    """Mean ± standard deviation."""
     mean = f"{found.mean * unit:.{digits}f}"
     return mean if found.deviation is None else f"{mean} ± {found.deviation * unit:.{digits}f}"
