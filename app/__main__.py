@@ -5,6 +5,7 @@ import sys
 
 import uvicorn
 
+from app import allocator
 from app.access import CannotServe, check_host, check_keys
 from app.connection import Connection
 from app.settings import Settings
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8400, help="the port")
     parser.add_argument("--grace", type=int, default=GRACE_SECONDS, help="seconds for requests in hand at the end")
     options = parser.parse_args()
+    allocator.limit_arenas()
     settings = Settings()
     engine = engines.create(settings.database_url.get_secret_value())
     try:

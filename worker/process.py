@@ -1,5 +1,6 @@
 """Starts a worker process and brings it to a quiet end."""
 
+import signal
 import sys
 
 import structlog
@@ -47,8 +48,10 @@ def main() -> None:
     worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
     sweeper = Sweeper(station)
     sweeper.start()
-    log.info("worker ready", device=station.device, slots=worker_settings.slots)
     try:
+        # Until Celery listens to it, which is a second or two.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        log.info("worker ready", device=station.device, slots=worker_settings.slots)
         celery.worker_main(_arguments(station))
     finally:
         station.draining.set()

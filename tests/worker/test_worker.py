@@ -54,6 +54,18 @@ def test_a_job_runs_to_its_end_when_the_bell_rings(plant: Plant) -> None:
         assert seen.pid == plant.worker.pid
 
 
+def test_a_worker_that_is_stopped_as_soon_as_it_is_ready_leaves_nothing(own_plant: Plant) -> None:
+    kept = set((own_plant.folder / "scratch").iterdir())
+
+    other = own_plant.another()
+    await_true(lambda: other.log.read_text().count("worker ready") == 2, 30)
+
+    assert other.stop() == 0
+    assert set((own_plant.folder / "scratch").iterdir()) == kept
+    with own_plant.shop.look() as session:
+        assert [row.pid for row in session.scalars(select(WorkerRow))] == [own_plant.worker.pid]
+
+
 def test_jobs_run_one_after_another_for_one_bell(plant: Plant) -> None:
     queued = [plant.shop.submit(epochs=2) for _ in range(3)]
 
