@@ -21,8 +21,9 @@ from trainer.spec import TrainingSpec
 MEMBERS = 5
 LAST = 3
 GREEDY_STEPS = 20
-RATE = 0.03
-CYCLIC_RATE = 0.1
+RATE = 0.01
+LOWEST_RATE = 0.003
+"""Of the last steps whose weights are averaged."""
 
 BATCH_SIZES = {100: 10, 500: 25, 4000: 50}
 EPOCHS = {100: 200, 500: 100, 4000: 25}
@@ -79,11 +80,11 @@ def spec(training: str, labels: int, seed: int, shortened: int = 1) -> TrainingS
 def _changes(training: str, epochs: int) -> dict[str, Any]:
     independent = {"kind": "independent", "members": MEMBERS}
     changes: Mapping[str, dict[str, Any]] = {
-        CYCLIC: {"schedule": {"kind": "snapshot_cycles", "learning_rate": CYCLIC_RATE, "cycles": MEMBERS}},
+        CYCLIC: {"schedule": {"kind": "snapshot_cycles", "learning_rate": RATE, "cycles": MEMBERS}},
         SHORT: {"ensemble": independent, "epochs": epochs // MEMBERS},
         LONG: {"ensemble": independent},
         AVERAGED: {
-            "schedule": {"kind": "cosine", "learning_rate": CYCLIC_RATE, "minimum": RATE},
+            "schedule": {"kind": "cosine", "learning_rate": RATE, "minimum": LOWEST_RATE},
             "ensemble": {"kind": "swa", "start": epochs // 2},
         },
     }
