@@ -18,7 +18,7 @@ def bind(celery: Celery, station: Station) -> None:
     While the database is away nothing can be; the sweep rings again once it is back.
     """
 
-    @celery.task(name=queue.TASK)  # type: ignore[untyped-decorator]
+    @celery.task(name=queue.TASK, shared=False)  # type: ignore[untyped-decorator]
     def answer(device: str) -> None:
         try:
             work(station)
