@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
-from app.store import blobs, events, jobs, uploads
+from app.store import blobs, events, jobs, uploads, websessions
 from app.store.clock import ago
 from app.store.engine import patient, read, retry
 from app.store.errors import NotFound
@@ -82,7 +82,8 @@ def plan(session: Session, limits: Limits, uploads_seconds: float = UPLOADS_SECO
 def collect(engine: Engine, limits: Limits, uploads_seconds: float = UPLOADS_SECONDS) -> Collection:
     """Remove what is over its limit, each job's in a transaction of its own, and blobs that are nobody's.
 
-    So are uploads that nobody has used for `uploads_seconds`, unless an import waits for them.
+    So are uploads that nobody has used for `uploads_seconds`, unless an import waits for them, and browsers that are
+    signed in no longer.
 
     Many may do so at once: what another has removed, or has taken into use again, is passed over.
     """
@@ -93,6 +94,7 @@ def collect(engine: Engine, limits: Limits, uploads_seconds: float = UPLOADS_SEC
     for removal in planned:
         if retry(engine, lambda session, removal=removal: remove(session, removal)):  # type: ignore[misc]
             removals.append(removal)
+    retry(engine, websessions.forget_expired)
     gone = 0
     while went := retry(engine, lambda session: uploads.collect(session, uploads_seconds)):
         gone += went

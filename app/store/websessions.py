@@ -15,7 +15,6 @@ LIFE_SECONDS = 14 * 24 * 3600.0
 
 def begin(session: Session, key: ApiKey) -> str:
     """Sign a browser in; what its cookie holds, 256 random bits that are not to be had again."""
-    session.execute(delete(WebSession).where(WebSession.expires_at < now()))
     token = secrets.token_urlsafe(32)
     session.add(WebSession(sha256=_digest(token), key_id=key.id, expires_at=from_now(LIFE_SECONDS)))
     session.flush()
@@ -32,6 +31,11 @@ def find(session: Session, token: str) -> tuple[ApiKey, bool] | None:
 def end(session: Session, token: str) -> None:
     """Sign a browser out; done twice, it is done once."""
     session.execute(delete(WebSession).where(WebSession.sha256 == _digest(token)))
+
+
+def forget_expired(session: Session) -> None:
+    """Remove those that open nothing any more."""
+    session.execute(delete(WebSession).where(WebSession.expires_at <= now()))
 
 
 def _digest(token: str) -> str:

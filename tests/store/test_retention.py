@@ -9,12 +9,14 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.settings import KeepSettings
-from app.store import attempts, blobs, events, jobs, logs, metrics, retention
+from app.store import attempts, blobs, events, jobs, keys, logs, metrics, retention, websessions
 from app.store.claims import Claim
+from app.store.clock import ago
 from app.store.engine import write
-from app.store.models import Blob, Checkpoint, Job, LogChunk, SeriesBlock
+from app.store.models import Blob, Checkpoint, Job, LogChunk, SeriesBlock, WebSession
 from app.store.reports import Failure
 from app.store.retention import Leftover, Limit
+from app.store.scopes import Scope
 from app.store.states import FailureClass
 from tests.shop import Shop
 
@@ -176,3 +178,18 @@ def test_two_who_collect_at_once_remove_each_thing_once(shop: Shop, finish: Fini
         kinds = [event.kind for event in events.after(session, claim.job_id, 0, 100)]
         assert session.scalar(select(func.count()).select_from(LogChunk)) == 0
     assert kinds.count("expired") == 1
+
+
+def test_browsers_that_are_signed_in_no_longer_are_forgotten(shop: Shop) -> None:
+    key, _ = shop.act(lambda session: keys.create(session, name="k", owner="a", scope=Scope.READ, expires_days=None))
+    for _ in range(2):
+        shop.act(websessions.begin, key)
+    with write(shop.engine) as session:
+        first = session.scalars(select(WebSession.sha256)).first()
+        session.execute(update(WebSession).where(WebSession.sha256 == first).values(expires_at=ago(1.0)))
+
+    retention.collect(shop.engine, NO_LIMITS)
+
+    with shop.look() as session:
+        assert session.scalar(select(func.count()).select_from(WebSession)) == 1
+        assert session.get(WebSession, first) is None
