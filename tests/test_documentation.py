@@ -67,3 +67,11 @@ def test_the_limits_of_an_import_are_told_with_their_defaults() -> None:
 @pytest.mark.parametrize("option", ImportOptions.model_fields)
 def test_every_option_of_an_import_is_told(option: str) -> None:
     assert f"`{option}" in (ROOT / "docs" / "datasets.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_what_a_page_links_to_is_there(page: str) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", (ROOT / page).read_text())
+    files = [link for link in links if not link.startswith("http")]
+
+    assert [file for file in files if not (ROOT / page).parent.joinpath(file).exists()] == []
