@@ -23,7 +23,7 @@ up: $(VENV)/.installed  ## run the service here until Ctrl-C
 	@$(BIN)/annealer up
 
 test: $(VENV)/.installed-dev  ## every test, on real servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 gpu: $(VENV)/.installed-dev  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
