@@ -85,6 +85,7 @@ def test_a_packed_header_that_lies_is_refused_before_anything_is_unpacked(tmp_pa
 @pytest.mark.parametrize(
     "content",
     [gzip.compress(idx(IMAGES))[:-9], gzip.compress(idx(IMAGES) + b"x"), gzip.compress(idx(IMAGES)[:-1]), b"\x1f\x8bx"],
+    ids=["checksum cut off", "longer", "shorter", "no block"],
 )
 def test_a_packed_file_that_is_damaged_is_refused(tmp_path: Path, content: bytes) -> None:
     error = refusal(as_folder(tmp_path / "mine", quartet(".gz", train_images=content)))
