@@ -241,6 +241,10 @@ class Client:
         """Queue a failed or cancelled job again. Raises `NotFound`, or `Refused` in any other state."""
         return self._read(JobView, "POST", f"/v1/jobs/{job_id}:retry", json={"from": start})
 
+    def prioritize(self, job_id: str, priority: int) -> JobView:
+        """Give a job another priority. Raises `NotFound`, or `Refused` when it has ended."""
+        return self._read(JobView, "PATCH", f"/v1/jobs/{job_id}", json={"priority": priority})
+
     def delete(self, job_id: str) -> None:
         """Remove a finished job. Raises `NotFound`, or `Refused` while it is not finished."""
         self._call("DELETE", f"/v1/jobs/{job_id}")

@@ -164,6 +164,18 @@ RETRY_BODY: dict[str, Any] = {
     }
 }
 
+CHANGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="JobChange")},
+                "examples": {"first in line": {"value": {"priority": 100}}},
+            }
+        },
+    }
+}
+
 KEY_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

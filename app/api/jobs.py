@@ -19,6 +19,7 @@ from app.api.deps import (
     BellOf,
     EngineOf,
     JobId,
+    JsonBody,
     OptionalJsonBody,
     OwnerOf,
     Reader,
@@ -32,7 +33,7 @@ from app.api.deps import (
     unless_gone,
     wait_seconds,
 )
-from app.api.schemas import JobList, JobSummaryList, JobView, PlanView, RetryRequest
+from app.api.schemas import JobChange, JobList, JobSummaryList, JobView, PlanView, RetryRequest
 from app.api.views import job_summaries, job_view, job_views, plan_view
 from app.errors import Problem
 from app.settings import Settings
@@ -241,6 +242,18 @@ def retry(
     view = _wish(engine, response, lambda session: wishes.retry(session, job_id, start, caller.name))
     tasks.add_task(bell.ring, view.spec["device"])
     return view
+
+
+@router.patch(
+    "/jobs/{job_id}",
+    summary="Change a job's priority",
+    responses=documents.problems(404, 408, 409, 413, 415, 422, 503),
+    openapi_extra=documents.CHANGE_BODY,
+)
+def change(caller: Submitter, job_id: JobId, body: JsonBody, engine: EngineOf, response: Response) -> JobView:
+    """Queued jobs of the highest priority are taken first. The spec stays as it was submitted."""
+    priority = read_body(JobChange, body, 'Give {"priority": N}, N from -100 to 100.').priority
+    return _wish(engine, response, lambda session: wishes.prioritize(session, job_id, priority, caller.name))
 
 
 @router.delete(

@@ -96,7 +96,7 @@ class JobView(View):
     labels: dict[str, str]
     dataset: str | None = Field(description="Null where the job is to make one.")
     owner: str = Field(description="Owners take turns.")
-    priority: int = Field(description="The highest is taken first.")
+    priority: int = Field(description="The highest is taken first. As the spec has it, unless it was changed since.")
     spec: dict[str, Any] = Field(description="The resolved spec of its kind: all defaults filled in.")
     spec_sha256: Sha256
     status: Status
@@ -124,6 +124,14 @@ class RetryRequest(View):
         alias="from",
         description="Go on from the last checkpoint, or train from the `start`. What was reported after is removed.",
     )
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobChange(View):
+    """What is to be different about a job."""
+
+    priority: Annotated[int, Field(ge=-100, le=100, description="The highest is taken first.")]
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -88,6 +88,19 @@ def retry(
     terminal.tell(job, job.status, as_json)
 
 
+@commands.command(context_settings={"ignore_unknown_options": True})
+def priority(
+    job_id: JobId,
+    number: Annotated[int, typer.Argument(min=-100, max=100, help="The highest is taken first.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a job's priority."""
+    with terminal.client(url) as client:
+        job = client.prioritize(job_id, number)
+    terminal.tell(job, f"priority {job.priority}", as_json)
+
+
 @commands.command()
 def delete(job_id: JobId, url: Url = None) -> None:
     """Delete a finished job with its metrics and snapshots."""

@@ -1,4 +1,4 @@
-"""What a user asks of a job: cancel, pause, resume, retry.
+"""What a user asks of a job: cancel, pause, resume, retry, another priority.
 
 Each is decided with the job's row held, and so of two that race one comes first and the other finds what it left.
 Asked again, a wish that is fulfilled or being fulfilled changes nothing. Raises `NotFound`, `MoveRefused` where a
@@ -93,6 +93,19 @@ def retry(session: Session, job_id: str, start: From, who: str = SOMEBODY) -> Jo
     job.failure_class = job.failure_code = job.failure_message = job.failure_detail = job.failure_hint = None
     jobs.move(job, Status.QUEUED)
     events.append(session, job, "retried", f"{who} had the job tried again {_where(session, job)}.", {"from": start})
+    return _stored(session, job)
+
+
+def prioritize(session: Session, job_id: str, priority: int, who: str = SOMEBODY) -> Job:
+    """Give a job another priority than its spec asked for; that of a running one counts should it be queued again."""
+    job = jobs.lock(session, job_id)
+    if job.priority == priority:
+        return job
+    if job.status.is_final:
+        raise MoveRefused(job.id, job.status, "prioritized", ACTIONS[job.status])
+    told = f"{who} changed the priority from {job.priority} to {priority}."
+    events.append(session, job, "prioritized", told, {"from": job.priority, "to": priority})
+    job.priority = priority
     return _stored(session, job)
 
 

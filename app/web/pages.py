@@ -1,5 +1,6 @@
 """The pages. Each is a frame that its script fills from the API; what it must know at once it is given here."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,9 @@ import yaml
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import Response as Plain
 
-from app.api.deps import EngineOf, JobId, Reader
+from app.api.deps import Admin, EngineOf, EnsembleId, Id, JobId, Reader
 from app.errors import Problem
-from app.store import datasets, jobs
+from app.store import datasets, ensembles, jobs
 from app.store.engine import read
 from app.store.errors import NotFound
 from app.web.assets import bundle
@@ -19,6 +20,7 @@ router = APIRouter(include_in_schema=False)
 
 EXAMPLES = Path(__file__).with_name("examples")
 FIRST_EXAMPLE = "snapshot-ensemble"
+DATASET_LINE = re.compile("^dataset: .*$", re.MULTILINE)
 YEAR_SECONDS = 365 * 24 * 3600
 
 
@@ -43,8 +45,9 @@ def new(
     engine: EngineOf,
     example: Annotated[str, Query()] = FIRST_EXAMPLE,
     clone: Annotated[str | None, Query()] = None,
+    dataset: Annotated[str | None, Query()] = None,
 ) -> Response:
-    """A spec to be written, from an example or from the job `clone`."""
+    """A spec to be written, from an example, on `dataset` if that is known, or from the job `clone`."""
     examples = _examples()
     with read(engine) as session:
         known = datasets.names(session, caller.sees)
@@ -55,7 +58,56 @@ def new(
             text = yaml.safe_dump(origin.spec, sort_keys=False, allow_unicode=True, width=100)
         else:
             text = examples.get(example, examples[FIRST_EXAMPLE])
+            if dataset in known:
+                text = DATASET_LINE.sub(f"dataset: {dataset}", text)
     return page(request, "new.html", text=text, examples=examples, chosen=example, clone=clone, datasets=known)
+
+
+@router.get("/compare")
+def compare(request: Request, caller: Reader) -> Response:
+    """Trainings side by side; the address names them."""
+    return page(request, "compare.html")
+
+
+@router.get("/ensembles")
+def all_ensembles(request: Request, caller: Reader) -> Response:
+    """Every ensemble."""
+    return page(request, "ensembles.html")
+
+
+@router.get("/ensembles/new")
+def new_ensemble(request: Request, caller: Reader) -> Response:
+    """One to be made of snapshots."""
+    return page(request, "ensemble-new.html")
+
+
+@router.get("/ensembles/{ensemble_id}")
+def ensemble(request: Request, caller: Reader, ensemble_id: EnsembleId, engine: EngineOf) -> Response:
+    """One ensemble, and a place to try it."""
+    with read(engine) as session:
+        found = ensembles.get(session, ensemble_id)
+        name = jobs.get(session, found.job_id).name
+    return page(request, "ensemble.html", ensemble=found, name=name)
+
+
+@router.get("/datasets")
+def all_datasets(request: Request, caller: Reader) -> Response:
+    """Every data set, and the way in for more."""
+    return page(request, "datasets.html")
+
+
+@router.get("/datasets/{name}")
+def dataset(request: Request, caller: Reader, name: Id, engine: EngineOf) -> Response:
+    """One data set."""
+    with read(engine) as session:
+        found = datasets.get(session, name, caller.sees)
+    return page(request, "dataset.html", name=found.name)
+
+
+@router.get("/keys")
+def keys(request: Request, caller: Admin) -> Response:
+    """Who may come in."""
+    return page(request, "keys.html", are_asked_for=caller.key_id is not None)
 
 
 @router.get("/workers")

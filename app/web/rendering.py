@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app import __version__
+from app.store.scopes import Scope
 from app.web.assets import bundle
 
 SIGN_IN = "/sign-in"
@@ -24,6 +25,15 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
+PAGES = (
+    ("/", "Jobs"),
+    ("/new", "New job"),
+    ("/compare", "Compare"),
+    ("/ensembles", "Ensembles"),
+    ("/datasets", "Data sets"),
+    ("/workers", "Workers"),
+)
+KEYS = ("/keys", "Keys")
 TITLES = {404: "Nothing here", 403: "Not allowed", 503: "The database is away", 500: "Something broke"}
 
 
@@ -42,8 +52,14 @@ def page(
 ) -> Response:
     """A page. `values` are the template's own; `signed_in` names who has signed in, if somebody has."""
     caller = request.scope.get("caller")
-    signed_in = getattr(caller, "owner", None) if getattr(caller, "key_id", None) else None
-    text = _environment().get_template(template).render(signed_in=signed_in, path=request.url.path, **values)
+    has_key = getattr(caller, "key_id", None) is not None
+    is_admin = has_key and getattr(caller, "scope", None) is Scope.ADMIN
+    shown = {
+        "signed_in": getattr(caller, "owner", None) if has_key else None,
+        "pages": (*PAGES, KEYS) if is_admin else PAGES,
+        "path": request.url.path,
+    }
+    text = _environment().get_template(template).render(**shown, **values)
     return _compressed(request, text, status, headers or {})
 
 

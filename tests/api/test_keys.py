@@ -48,6 +48,7 @@ DECIDED = {
     "POST /v1/jobs": SUBMIT,
     "POST /v1/jobs:validate": SUBMIT,
     "GET /v1/jobs/{job_id}": READ,
+    "PATCH /v1/jobs/{job_id}": SUBMIT,
     "DELETE /v1/jobs/{job_id}": SUBMIT,
     "POST /v1/jobs/{job_id}/cancel": SUBMIT,
     "POST /v1/jobs/{job_id}:pause": SUBMIT,

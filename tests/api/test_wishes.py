@@ -54,6 +54,48 @@ def test_what_a_finished_job_does_not_allow_is_refused_with_what_it_does(
     assert "Allowed now: delete." in problem["detail"]
 
 
+def test_a_job_of_another_priority_is_taken_in_its_new_turn(api: Api) -> None:
+    first, second = api.submit().json(), api.submit(name="hurried").json()
+
+    answer = api.http.patch(f"/v1/jobs/{second['id']}", json={"priority": 5})
+    again = api.http.patch(f"/v1/jobs/{second['id']}", json={"priority": 5})
+
+    assert (answer.status_code, answer.json()["priority"], answer.json()["queue_position"]) == (200, 5, 1)
+    assert answer.headers["ETag"] == again.headers["ETag"] != f'"{second["version"]}"'
+    assert answer.json()["spec"] == second["spec"]
+    assert api.http.get(f"/v1/jobs/{first['id']}").json()["queue_position"] == 2
+    told = [event["message"] for event in api.http.get(f"/v1/jobs/{second['id']}/events").json()["items"]]
+    assert told.count("The user changed the priority from 0 to 5.") == 1
+    claim = api.shop.claim()
+    assert claim is not None
+    assert claim.job_id == second["id"]
+
+
+def test_the_priority_of_a_finished_job_is_not_changed(api: Api, finished: Finished) -> None:
+    answer = api.http.patch(f"/v1/jobs/{finished.id}", json={"priority": 5})
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:annealer:problem:move-refused")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"priority": 101}, "/priority"),
+        ({}, "/priority"),
+        ({"priority": 1, "name": "x"}, "/name"),
+        ({"priority": "high"}, "/priority"),
+    ],
+)
+def test_a_change_that_is_not_valid_is_refused_with_the_place(api: Api, body: dict[str, Any], pointer: str) -> None:
+    job = api.submit().json()
+
+    answer = api.http.patch(f"/v1/jobs/{job['id']}", json=body)
+
+    assert answer.status_code == 422
+    assert [place["pointer"] for place in answer.json()["errors"]] == [pointer]
+    assert api.http.get(f"/v1/jobs/{job['id']}").json()["priority"] == 0
+
+
 @pytest.mark.parametrize("body", [None, {}, {"from": "checkpoint"}, {"from": "start"}])
 def test_a_failed_job_is_retried(api: Api, body: dict[str, str] | None) -> None:
     job_id = failed(api)

@@ -93,6 +93,23 @@ def test_pause_resume_and_retry_take_a_job_through_its_life(annealer: Run, clien
     assert "owner       me" in annealer("show", job.id).stdout
 
 
+def test_a_job_is_given_another_priority(annealer: Run, client: Client) -> None:
+    job = client.submit(document(epochs=400))
+
+    said = [annealer("priority", job.id, number).stdout.strip() for number in ("7", "-3")]
+    refused = annealer("priority", job.id, "101")
+    client.cancel(job.id)
+    await_true(lambda: client.job(job.id).status.is_final, 30)
+    late = annealer("priority", job.id, "1")
+
+    assert said == ["priority 7", "priority -3"]
+    assert client.job(job.id).priority == -3
+    assert refused.returncode == 2
+    assert "less than or equal to 100" in refused.stderr
+    assert late.returncode == 2
+    assert "prioritized" in late.stderr
+
+
 def test_a_retry_from_elsewhere_is_bad_input(annealer: Run, job_id: str) -> None:
     done = annealer("retry", job_id, "--from", "here")
 
@@ -363,6 +380,7 @@ def test_help_lists_the_commands_and_exit_codes(annealer: Run) -> None:
         "pause",
         "resume",
         "retry",
+        "priority",
         "delete",
         "metrics",
         "snapshots",

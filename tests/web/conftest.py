@@ -55,10 +55,10 @@ class Up(Process):
         await_true(lambda: "is ready at" in self.log.read_text(), 60)
 
 
-def new_key(engine: Engine, owner: str = "ada") -> tuple[str, str]:
+def new_key(engine: Engine, owner: str = "ada", scope: Scope = Scope.SUBMIT) -> tuple[str, str]:
     """A key's id and text."""
     with write(engine) as session:
-        key, text = keys.create(session, name="a key", owner=owner, scope=Scope.SUBMIT)
+        key, text = keys.create(session, name="a key", owner=owner, scope=scope)
         return key.id, text
 
 
@@ -124,16 +124,46 @@ class Service:
         await_true(lambda: self.status(job_id) in ("succeeded", "failed", "cancelled"), 60)
         assert self.status(job_id) == "succeeded"
 
+    def finished(self, **changes: Any) -> str:
+        """A job that has succeeded; its id."""
+        job_id = self.submit(**changes)
+        self.finish(job_id)
+        return job_id
+
+    def combine(self, job_id: str) -> str:
+        """Make an ensemble of a job's snapshots and wait until it is scored; its id."""
+        wish = {"name": "combined", "members": {"kind": "jobs", "ids": [job_id]}}
+        answer = self.http.post("/v1/ensembles", json=wish).raise_for_status().json()
+        self.finish(answer["job_id"])
+        return str(answer["id"])
+
+    def clear(self) -> None:
+        """Remove all that is there."""
+        for ensemble in self._items("/v1/ensembles"):
+            if ensemble["kind"] == "combined":
+                self.http.post(f"/v1/jobs/{ensemble['job_id']}/cancel")
+                self._delete(f"/v1/ensembles/{ensemble['id']}")
+        jobs = self._items("/v1/jobs")
+        for job in jobs:
+            self.http.post(f"/v1/jobs/{job['id']}/cancel")
+        for job in jobs:
+            self._delete(f"/v1/jobs/{job['id']}")
+
+    def _items(self, path: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.http.get(path, params={"limit": 200}).json()["items"]
+        return items
+
+    def _delete(self, path: str) -> None:
+        await_true(lambda: self.http.delete(path).status_code in (204, 404), 30)
+
 
 @pytest.fixture
 def service(up: Up) -> Iterator[Service]:
-    """The service; its jobs are gone afterwards."""
+    """The service; its jobs and ensembles are gone afterwards."""
     with httpx.Client(base_url=up.url, timeout=20) as http:
-        yield Service(up.url, http)
-        for job in http.get("/v1/jobs", params={"limit": 200}).json()["items"]:
-            http.post(f"/v1/jobs/{job['id']}/cancel")
-        for job in http.get("/v1/jobs", params={"limit": 200}).json()["items"]:
-            await_true(lambda id=job["id"]: http.delete(f"/v1/jobs/{id}").status_code in (204, 404), 30)  # type: ignore[misc]
+        service = Service(up.url, http)
+        yield service
+        service.clear()
 
 
 def executable(playwright: Playwright) -> str | None:
@@ -174,8 +204,11 @@ class Tab:
         return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
 
 
+Open = Callable[..., Tab]
+
+
 @pytest.fixture
-def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+def open_tab(browser: Browser) -> Iterator[Open]:
     """Opens pages; at the end of a test none of them may have complained."""
     tabs: list[Tab] = []
 

@@ -1,7 +1,6 @@
 """What people do on the pages, in a real Chromium, with a service that really trains."""
 
 import re
-from collections.abc import Callable
 
 import httpx
 import pytest
@@ -12,12 +11,11 @@ from sqlalchemy import Engine, insert
 from app.store import ids, keys
 from app.store.engine import write
 from app.store.models import Job
+from app.web.rendering import PAGES
 from tests.servers import await_true
 from tests.shop import Shop
 from tests.specs import document
-from tests.web.conftest import Service, Tab, Up, new_key
-
-Open = Callable[..., Tab]
+from tests.web.conftest import Open, Service, Up, new_key
 
 LONG = {"epochs": 1000, "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 100}}
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}</script><script>alert(2)</script>"
@@ -51,8 +49,7 @@ def test_a_spec_is_corrected_as_it_is_written_then_trained_and_followed(service:
 
 
 def test_snapshots_are_scored_by_their_number(service: Service, open_tab: Open) -> None:
-    job = service.submit(name="sizes")
-    service.finish(job)
+    job = service.finished(name="sizes")
     page = open_tab(f"{service.url}/jobs/{job}").page
 
     page.click("text=Score by number of members")
@@ -86,8 +83,7 @@ def test_curves_grow_and_a_job_is_paused_resumed_and_cancelled(service: Service,
 
 
 def test_zooming_asks_for_finer_data_and_the_address_keeps_it(service: Service, open_tab: Open) -> None:
-    job = service.submit()
-    service.finish(job)
+    job = service.finished()
     page = open_tab(f"{service.url}/jobs/{job}").page
     expect(page.locator("#readout")).to_contain_text("128")
     over = page.locator(".u-over").first.bounding_box()
@@ -110,7 +106,7 @@ def test_zooming_asks_for_finer_data_and_the_address_keeps_it(service: Service, 
 def test_text_from_elsewhere_stays_text(service: Service, open_tab: Open) -> None:
     job = service.submit(name=HOSTILE, labels={"evil": HOSTILE[:60]})
 
-    for path in ("/", f"/jobs/{job}", f"/new?clone={job}", "/workers"):
+    for path in ("/", f"/jobs/{job}", f"/new?clone={job}", "/workers", "/compare", "/ensembles/new"):
         tab = open_tab(service.url + path)
         tab.page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
         if path != "/workers":
@@ -239,10 +235,22 @@ def test_a_page_goes_on_after_the_service_was_away(service: Service, up: Up, ope
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_accessible_and_fit_a_phone(service: Service, open_tab: Open, scheme: str) -> None:
-    job = service.submit(labels={"study": "one"})
-    service.finish(job)
+    job = service.finished(labels={"study": "one"})
+    made = service.http.get(f"/v1/jobs/{job}/ensemble").json()["id"]
+    combined = service.combine(job)
+    paths = [
+        *(address for address, _ in PAGES),
+        f"/jobs/{job}",
+        f"/compare?jobs={job}&jobs={service.finished(seed=8)}",
+        "/ensembles/new",
+        f"/ensembles/{made}",
+        f"/ensembles/{combined}",
+        "/datasets/mnist5k",
+        "/keys",
+        "/jobs/none",
+    ]
 
-    for path in ("/", f"/jobs/{job}", "/new", "/workers", "/jobs/none"):
+    for path in paths:
         tab = open_tab(service.url + path, color_scheme=scheme)
         if path != "/jobs/none":
             tab.page.wait_for_load_state("networkidle") if path == "/new" else tab.page.wait_for_timeout(1200)

@@ -12,7 +12,8 @@ from app.access import COOKIE
 from app.store import keys
 from app.store.engine import read, write
 from app.store.models import WebSession
-from app.web import pages
+from app.store.scopes import Scope
+from app.web import pages, rendering
 from app.web.assets import FOLDER, bundle
 from tests.shop import Shop
 from tests.specs import document
@@ -21,6 +22,7 @@ from tests.web.conftest import new_key
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
 HERE = {"Sec-Fetch-Site": "same-origin"}
 SPEC = {"Content-Type": "application/yaml"}
+PAGES = [address for address, _ in rendering.PAGES]
 
 
 @pytest.fixture
@@ -40,7 +42,9 @@ def sign_in(http: httpx.Client, key: str, **form: str) -> httpx.Response:
     return http.post("/sign-in", data={"key": key, **form}, headers=HERE)
 
 
-@pytest.mark.parametrize("path", ["/", "/new", "/workers", "/sign-in?next=/", "/jobs/none"])
+@pytest.mark.parametrize(
+    "path", [*PAGES, "/ensembles/new", "/datasets/mnist5k", "/keys", "/sign-in?next=/", "/jobs/none"]
+)
 def test_nothing_runs_or_loads_that_is_not_one_of_our_files(http: httpx.Client, path: str) -> None:
     answer = http.get(path)
 
@@ -77,7 +81,7 @@ def test_files_are_kept_for_ever_under_the_hash_of_their_content_and_compressed(
 def test_all_that_a_page_loads_is_there_and_light(http: httpx.Client) -> None:
     job = http.post("/v1/jobs", json=document(), headers=HERE).json()["id"]
 
-    for path in ("/", f"/jobs/{job}", "/new", "/workers"):
+    for path in (*PAGES, f"/jobs/{job}", "/ensembles/new", "/datasets/mnist5k"):
         page = http.get(path)
         loaded = set(re.findall(r"(?:src|href)=\"(/static/[^\"]+)\"", page.text))
         for url in list(loaded):
@@ -107,6 +111,29 @@ def test_a_clone_is_the_same_spec(http: httpx.Client) -> None:
     again = http.post("/v1/jobs:validate", content=text, headers={**SPEC, **HERE}).json()
 
     assert again["spec"] == job["spec"]
+
+
+def test_a_spec_begins_with_the_data_set_that_it_is_to_be_trained_on(http: httpx.Client) -> None:
+    begun, unknown = (http.get("/new", params={"dataset": name}).text for name in ("gaussian", "<none>"))
+
+    assert "\ndataset: gaussian\n" in begun
+    assert "\ndataset: mnist5k\n" in unknown
+
+
+def test_keys_are_for_admins(door: tuple[httpx.Client, Engine]) -> None:
+    http, engine = door
+    _, submits = new_key(engine)
+    _, administers = new_key(engine, scope=Scope.ADMIN)
+
+    sign_in(http, submits)
+    refused, menu = http.get("/keys"), http.get("/").text
+    http.cookies.clear()
+    sign_in(http, administers)
+    shown, full_menu = http.get("/keys"), http.get("/").text
+
+    assert (refused.status_code, shown.status_code) == (403, 200)
+    assert "/keys" not in menu
+    assert '<a href="/keys">' in full_menu
 
 
 def test_every_example_can_be_started_from_and_trained(http: httpx.Client) -> None:

@@ -34,6 +34,13 @@ PACKAGES = (
         {"dist/uPlot.esm.js": "uPlot.esm.js", "dist/uPlot.min.css": "uPlot.min.css", "LICENSE": "LICENSE.txt"},
     ),
     Package(
+        "@noble/hashes",
+        "2.4.0",
+        "X5XaVWZIBCT7HHZGm5I7ZQXDwLG+bGXuSrMQAW+7Zvl87h1kmc1ZB1VSRJcpUfoUrGQp4Fkoxm5kZ+Ms+aW+eA==",
+        ROOT / "app/web/static/vendor/noble-hashes",
+        {**{name: name for name in ("sha2.js", "_md.js", "_u64.js", "utils.js")}, "LICENSE": "LICENSE.txt"},
+    ),
+    Package(
         "axe-core",
         "4.14.1",
         "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",

@@ -190,6 +190,49 @@ export function table(target, heads, rows, options = {}) {
   target.replaceChildren(...(options.caption ? [el("caption.unseen", {}, options.caption)] : []), head, body);
 }
 
+export function save(blob, name) {
+  const address = URL.createObjectURL(blob);
+  el("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** A table as a file, by RFC 4180. A cell that a spreadsheet would take for a formula is none. */
+export function csv(heads, rows) {
+  const cell = (value) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const lines = [heads, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`);
+  return new Blob(lines, { type: "text/csv" });
+}
+
+/** Hear of the files that are dropped on `place`. */
+export function dropped(place, take) {
+  place.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    place.classList.add("over");
+  });
+  place.addEventListener("dragleave", () => place.classList.remove("over"));
+  place.addEventListener("drop", (event) => {
+    event.preventDefault();
+    place.classList.remove("over");
+    take(event.dataTransfer.files);
+  });
+}
+
+/** What the server says of a mistaken request, at the places that it names. */
+export function complaints(error, where = (place) => place.pointer ?? place.entry ?? place.parameter) {
+  const places = error.errors?.length ? error.errors : [{ detail: error.message }];
+  return places.map((place) => el("li.mistake", {}, where(place) ? el("code", {}, where(place)) : "", el("span", {}, place.detail)));
+}
+
+/** POST `body` as JSON under a name of its own, so that it is done once however often it is sent. */
+export function post(path, body, name = nonce()) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": name };
+  return call(path, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
 const percents = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const wholes = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const shorts = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
@@ -269,6 +312,12 @@ export function actions(job) {
 export function ask(id, action) {
   if (action === "delete") return call(`/v1/jobs/${id}`, { method: "DELETE" });
   return call(`/v1/jobs/${id}${action === "cancel" ? "/cancel" : `:${action}`}`, { method: "POST" });
+}
+
+/** Give a job that has not ended another priority, within what there is. */
+export function prioritize(job, priority) {
+  const body = JSON.stringify({ priority: Math.max(-100, Math.min(100, priority)) });
+  return call(`/v1/jobs/${job.id}`, { method: "PATCH", headers: { "Content-Type": "application/json" }, body });
 }
 
 /** What a job does just now, in a word or two. */

@@ -1,7 +1,7 @@
 // Panels of curves that share one clock: what one is pointed at or zoomed to, all are. Built on uPlot.
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
-import { el, short, svg } from "./api.js";
+import { csv, el, save, short, svg } from "./api.js";
 
 const AXIS_PIXELS = 60;
 const FONT = "12px system-ui, sans-serif";
@@ -38,13 +38,14 @@ export const join = (tables) => uPlot.join(tables.filter((table) => table[0].len
 /**
  * Several panels, one above the other, over the same steps.
  *
- * `panels`: `{title, unit, height, log, format, series: [{label, color, width, alpha, dash, points}]}`; colours are names
- * of custom properties. `marks()` gives `[{at, kind}]`, drawn as lines through all panels. `hovered(step)` hears what is
+ * `panels`: `{title, unit, height, log, format, range, bands, series: [{label, color, width, alpha, dash, points, kind}]}`;
+ * colours are names of custom properties, a series is a line unless its kind is "bars" or "dots", and a band fills what is
+ * between the two series that it numbers. The axis has whole numbers unless `whole` is false. `marks()` gives `[{at, kind}]`, drawn as lines through all panels. `hovered(step)` hears what is
  * pointed at, null for nothing; `zoomed([from, to])` what is dragged over, null for all of it.
  */
 export class Clock {
-  constructor(host, { panels, marks = () => [], hovered = () => {}, zoomed = () => {}, x = short, name = "step" }) {
-    Object.assign(this, { host, panels, marks, hovered, zoomed, x, name });
+  constructor(host, { panels, marks = () => [], hovered = () => {}, zoomed = () => {}, x = short, name = "step", whole = true }) {
+    Object.assign(this, { host, panels, marks, hovered, zoomed, x, name, whole });
     this.range = null;
     this.extent = [0, 1];
     this.data = panels.map(() => [[]]);
@@ -96,7 +97,14 @@ export class Clock {
         y: panel.log ? { distr: 3 } : { range: panel.range ?? ((_, low, high) => padded(low, high)) },
       },
       axes: [
-        { ...axis, show: isLast, size: 28, space: 70, incrs: WHOLE, values: (_, values) => values.map((value) => this.x(value)) },
+        {
+          ...axis,
+          show: isLast,
+          size: 28,
+          space: 70,
+          ...(this.whole ? { incrs: WHOLE } : {}),
+          values: (_, values) => values.map((value) => this.x(value)),
+        },
         {
           ...axis,
           size: AXIS_PIXELS,
@@ -113,9 +121,10 @@ export class Clock {
           dash: one.dash,
           fill: one.fill ? alpha(css(one.color), 0.12) : undefined,
           spanGaps: true,
-          points: { show: one.points ? (plot, series) => plot.data[series].filter((v) => v !== null && v !== undefined).length < 60 : false, size: 5 },
+          ...shape(one, css(one.color)),
         })),
       ],
+      bands: panel.bands?.map(({ series, color }) => ({ series, fill: alpha(css(color), 0.16) })),
       hooks: {
         drawClear: [(plot) => this.drawMarks(plot)],
         setCursor: [(plot) => this.point(plot)],
@@ -169,7 +178,8 @@ export class Clock {
     if (range) {
       const [low, high] = this.extent;
       range = [Math.max(low, range[0]), Math.min(high, range[1])];
-      if (range[1] - range[0] < 2 || (range[0] <= low && range[1] >= high)) range = range[1] - range[0] < 2 ? this.range : null;
+      const isTooFine = this.whole && range[1] - range[0] < 2;
+      if (isTooFine || (range[0] <= low && range[1] >= high)) range = isTooFine ? this.range : null;
     }
     this.range = range;
     this.redraw();
@@ -269,10 +279,9 @@ export class Clock {
         const [steps, values] = [plot.data[0], plot.data[place + 1] ?? []];
         for (let i = 0; i < steps.length; i += 1) {
           if (values[i] === null || values[i] === undefined) continue;
-          points.push(`${plot.valToPos(steps[i], "x").toFixed(1)},${plot.valToPos(values[i], "y").toFixed(1)}`);
+          points.push([steps[i], values[i]].map((value, axis) => plot.valToPos(value, "xy"[axis]).toFixed(1)));
         }
-        const line = { points: points.join(" "), fill: "none", stroke: css(one.color), "stroke-width": one.width ?? 1.75 };
-        group.append(svg("polyline", { ...line, "stroke-opacity": one.alpha ?? 1, "clip-path": `url(#${clip})` }));
+        group.append(svg("g", { "clip-path": `url(#${clip})` }, ...strokes(one, points, size.height)));
       });
       parts.push(group);
       top += plot.height + 22;
@@ -293,6 +302,13 @@ function digits(ticks) {
   return apart > 0 && largest > 0 ? Math.min(8, Math.max(3, 2 + Math.ceil(Math.log10(largest / apart)))) : 3;
 }
 
+/** The range of an axis of shares: as `padded`, but never far beyond what a share can be. */
+export function shareRange(low, high) {
+  if (low === null) return [0, 1];
+  const margin = 0.08 * (high - low) + 0.005;
+  return [Math.max(0, low - margin), Math.min(1.002, high + margin)];
+}
+
 function padded(low, high) {
   if (low === null || high === null) return [0, 1];
   const spread = high - low || Math.abs(high) || 1;
@@ -304,10 +320,38 @@ function alpha(color, share) {
   return share >= 1 ? color : color + Math.round(255 * share).toString(16).padStart(2, "0");
 }
 
-export function save(blob, name) {
-  const address = URL.createObjectURL(blob);
-  el("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+/** How uPlot draws a series. */
+function shape({ kind, points }, color) {
+  if (kind === "bars") return { paths: uPlot.paths.bars({ size: [0.86, 60] }), points: { show: false } };
+  if (kind === "dots") return { paths: () => null, points: { show: true, size: 9, fill: color } };
+  const few = (plot, series) => plot.data[series].filter((value) => value !== null && value !== undefined).length < 60;
+  return { points: { show: points ? few : false, size: 5 } };
+}
+
+/** A series as marks of SVG, its points given in pixels. */
+function strokes({ kind, color, width = 1.75, alpha: share = 1, dash }, points, height) {
+  const stroke = css(color);
+  if (kind === "dots") return points.map(([cx, cy]) => svg("circle", { cx, cy, r: 4.5, fill: stroke }));
+  if (kind === "bars") return points.map(([x, y]) => svg("line", { x1: x, x2: x, y1: height, y2: y, stroke, "stroke-width": 12 }));
+  const line = { points: points.join(" "), fill: "none", stroke, "stroke-width": width, "stroke-opacity": share };
+  return [svg("polyline", dash ? { ...line, "stroke-dasharray": dash.join(" ") } : line)];
+}
+
+/** A menu that saves the chart as a picture, and its numbers as `table()` gives them: `[heads, rows]`. */
+export function saveMenu(clock, name, table) {
+  const button = (text, work) => el("button", { type: "button", onclick: work }, text);
+  return el(
+    "details.menu",
+    {},
+    el("summary", {}, "Save"),
+    el(
+      "div",
+      {},
+      button("PNG", async () => save(await clock().png(name), `${name}.png`)),
+      button("SVG", () => save(clock().svg(name), `${name}.svg`)),
+      button("CSV", () => save(csv(...table()), `${name}.csv`)),
+    ),
+  );
 }
 
 /** How often values fall into bins, over time: a column a moment, a row a bin, darker where there are more. */

@@ -1,10 +1,10 @@
 // One job as it goes: a stream tells what happens, and what it tells of is fetched.
 
 import {
-  $, actions, ask, atMostEvery, bytes, call, doing, duration, el, figure, follow, live, notice, percent, sure, table, time, whole,
+  $, actions, ask, atMostEvery, bytes, call, doing, duration, el, figure, follow, live, notice, percent, prioritize, save, sure, table, time, whole,
 } from "./api.js";
 import { offerGrowth } from "./growth.js";
-import { Clock, heat, indexAt, join, save, smooth } from "./charts.js";
+import { Clock, heat, indexAt, join, shareRange, smooth } from "./charts.js";
 
 const id = $("job").dataset.id;
 const here = `/v1/jobs/${id}`;
@@ -69,7 +69,7 @@ function drawJob() {
     ["Attempt", `${job.attempt} of ${job.max_attempts}`],
     ["Data set", job.dataset ?? "–"],
     ["Owner", job.owner],
-    job.priority !== 0 && ["Priority", String(job.priority)],
+    job.finished_at ? job.priority !== 0 && ["Priority", String(job.priority)] : ["Priority", priority()],
     ["Submitted", time(job.created_at)],
     job.started_at && !job.finished_at && ["Started", time(job.started_at)],
     job.finished_at && ["Finished", time(job.finished_at)],
@@ -90,6 +90,13 @@ function drawJob() {
   $("spec").textContent = JSON.stringify(job.spec, null, 2);
 }
 
+/** The priority, with a step up and a step down. */
+function priority() {
+  const step = (by, sign, label) =>
+    el("button.quiet.step", { type: "button", "aria-label": label, onclick: () => prioritize(job, job.priority + by).then((data) => hear({ kind: "job", data }), (error) => notice(error.message, "error")) }, sign);
+  return el("span.steps", {}, step(-1, "−", "Lower the priority"), String(job.priority), step(1, "+", "Raise the priority"));
+}
+
 // Curves.
 let clock = null;
 
@@ -107,7 +114,7 @@ function buildClock() {
       },
       {
         title: "Accuracy", height: 190, format: (value, digits) => `${figure(100 * value, digits)}%`,
-        range: (_, low, high) => (low === null ? [0, 1] : [Math.max(0, low - 0.08 * (high - low) - 0.005), Math.min(1.002, high + 0.05 * (high - low) + 0.005)]),
+        range: (_, low, high) => shareRange(low, high),
         series: [
           { label: "training", color: "--c1", width: 2, dash: [6, 4], points: true },
           { label: "validation", color: "--c2", width: 2, points: true },

@@ -1,11 +1,12 @@
 // The list of jobs. Only the lines in view are in the page; the rest wait in memory.
 
 import { JobList } from "./joblist.js";
-import { $, actions, ask, call, doing, el, live, notice, percent, sure, svg, time } from "./api.js";
+import { $, actions, ask, call, doing, el, live, notice, percent, prioritize, sure, svg, time } from "./api.js";
 
 const POLL_MS = 2000;
 const SPARE_ROWS = 8;
 const AT_ONCE = 6;
+const STEPS = { raise: 1, lower: -1 };
 
 const grid = $("grid");
 const holder = $("rows");
@@ -150,7 +151,7 @@ function cells(job, isSelected) {
   return [
     cell("pick", el("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${job.name}`, ".checked": isSelected })),
     cell("name", el("a", { href: `/jobs/${job.id}`, tabindex: -1, title: job.name }, job.name), ...labels),
-    cell("status", el(`span.badge.${job.status}`, {}, doing(job))),
+    cell("status", el(`span.badge.${job.status}`, {}, doing(job)), job.priority && !job.finished_at ? el("small.priority", { title: "Priority" }, signed(job.priority)) : ""),
     cell("progress", ...progress(job)),
     cell("accuracy", sparkline(job.validation_accuracies), el("b", {}, percent(job.validation_accuracy))),
     cell("dataset", job.dataset ?? "–"),
@@ -158,6 +159,8 @@ function cells(job, isSelected) {
     cell("age", time(job.created_at)),
   ];
 }
+
+const signed = (priority) => (priority > 0 ? `+${priority}` : `−${-priority}`);
 
 function progress(job) {
   const { fraction, epoch, epochs } = job.progress;
@@ -207,7 +210,7 @@ function choose(id, is = !selected.has(id)) {
 }
 
 async function bulk(action) {
-  const able = list.jobs.filter((job) => selected.has(job.id) && actions(job).includes(action));
+  const able = list.jobs.filter((job) => selected.has(job.id) && may(job, action));
   if (!able.length) return notice(`None of the selected jobs can be ${past(action)}.`);
   const count = `${able.length} job${able.length > 1 ? "s" : ""}`;
   if (["cancel", "delete"].includes(action) && !(await sure(`${title(action)} ${count}?`, title(action)))) return;
@@ -216,21 +219,23 @@ async function bulk(action) {
   const work = async () => {
     for (let job; (job = line.pop()); ) {
       try {
-        await ask(job.id, action);
+        await (action in STEPS ? prioritize(job, job.priority + STEPS[action]) : ask(job.id, action));
       } catch (error) {
         refused.push(error.message);
       }
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  selected.clear();
+  // Who is moved once is often moved again.
+  if (!(action in STEPS)) selected.clear();
   if (refused.length) notice(`${refused.length} of ${count} could not be ${past(action)}: ${refused[0]}`, "error");
   else notice(`${count} ${past(action)}.`);
   refresh();
 }
 
 const title = (word) => word[0].toUpperCase() + word.slice(1);
-const past = (word) => ({ pause: "paused", resume: "resumed", retry: "retried", cancel: "cancelled", delete: "deleted" })[word];
+const past = (word) => ({ pause: "paused", resume: "resumed", retry: "retried", cancel: "cancelled", delete: "deleted", raise: "raised", lower: "lowered" })[word];
+const may = (job, action) => (action in STEPS ? !job.finished_at : actions(job).includes(action));
 
 function move(step) {
   const at = list.jobs.findIndex((job) => job.id === focused);
@@ -285,7 +290,10 @@ $("all").addEventListener("change", (event) => {
   render();
 });
 $("unselect").addEventListener("click", () => (selected.clear(), render()));
-$("selection").addEventListener("click", (event) => event.target.dataset.bulk && bulk(event.target.dataset.bulk));
+$("selection").addEventListener("click", ({ target }) => {
+  if (target.dataset.bulk) bulk(target.dataset.bulk);
+  if (target.dataset.lead) location.assign(`${target.dataset.lead}?${new URLSearchParams([...selected].map((id) => ["jobs", id]))}`);
+});
 
 let typing = 0;
 filters.addEventListener("input", () => {
