@@ -7,12 +7,15 @@ from typing import Annotated
 import yaml
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import Response as Plain
+from sqlalchemy.orm import Session
 
 from app.api.deps import Admin, EngineOf, EnsembleId, Id, JobId, Reader
 from app.errors import Problem
 from app.store import datasets, ensembles, jobs
 from app.store.engine import read
 from app.store.errors import NotFound
+from app.store.models import Dataset, Job
+from app.store.states import Kind
 from app.web.assets import bundle
 from app.web.rendering import page
 
@@ -32,10 +35,12 @@ def index(request: Request, caller: Reader) -> Response:
 
 @router.get("/jobs/{job_id}")
 def job(request: Request, caller: Reader, job_id: JobId, engine: EngineOf) -> Response:
-    """One job."""
+    """One job: a training, or something smaller that has one thing to show for it."""
     with read(engine) as session:
         found = jobs.get(session, job_id)
-    return page(request, "job.html", job=found)
+        if found.kind is Kind.TRAINING:
+            return page(request, "job.html", job=found)
+        return page(request, "task.html", job=found, made=_made(session, found))
 
 
 @router.get("/new")
@@ -128,6 +133,15 @@ def static(request: Request, version: str, path: str) -> Response:
     if "gzip" in request.headers.get("Accept-Encoding", ""):
         content, headers["Content-Encoding"] = asset.compressed, "gzip"
     return Plain(content, headers=headers, media_type=asset.media_type)
+
+
+def _made(session: Session, job: Job) -> str | None:
+    """The page of what a job makes; None once that is gone."""
+    if job.kind is Kind.SCORING:
+        ensemble = ensembles.of_job(session, job.id)
+        return f"/ensembles/{ensemble.id}" if ensemble else None
+    dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
+    return f"/datasets/{dataset.name}" if dataset else None
 
 
 def _examples() -> dict[str, str]:

@@ -54,8 +54,9 @@ def test_snapshots_are_scored_by_their_number(service: Service, open_tab: Open) 
 
     page.click("text=Score by number of members")
     expect(page.locator("#growth canvas")).to_be_visible(timeout=60_000)
-    page.click("#growth summary")
-    expect(page.locator("#growth tbody tr")).to_have_count(2)
+    expect(page.locator("#growth .matrix tbody tr")).to_have_count(10)
+    page.click("#growth .table-alternative summary >> nth=0")
+    expect(page.locator("#growth .table-alternative >> nth=0").locator("tbody tr")).to_have_count(2)
     page.click("text=Delete this ensemble")
 
     expect(page.locator("#growth")).to_contain_text("Score by number of members")

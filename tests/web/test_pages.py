@@ -15,6 +15,7 @@ from app.store.models import WebSession
 from app.store.scopes import Scope
 from app.web import pages, rendering
 from app.web.assets import FOLDER, bundle
+from tests import packs
 from tests.shop import Shop
 from tests.specs import document
 from tests.web.conftest import new_key
@@ -134,6 +135,22 @@ def test_keys_are_for_admins(door: tuple[httpx.Client, Engine]) -> None:
     assert (refused.status_code, shown.status_code) == (403, 200)
     assert "/keys" not in menu
     assert '<a href="/keys">' in full_menu
+
+
+def test_an_import_leads_to_what_it_makes(open_door: tuple[httpx.Client, Engine]) -> None:
+    http, _ = open_door
+    content = packs.zipped(packs.images())
+    made = http.post(
+        "/v1/datasets",
+        params={"name": "led-to"},
+        content=content,
+        headers={"Content-Type": "application/octet-stream", **HERE},
+    ).json()
+
+    page = http.get(made["links"]["job"].replace("/v1", "")).text
+
+    assert '<a class="button primary" href="/datasets/led-to">' in page
+    assert "curves-title" not in page
 
 
 def test_every_example_can_be_started_from_and_trained(http: httpx.Client) -> None:

@@ -76,7 +76,13 @@ def test_snapshots_become_an_ensemble_that_recognises_what_is_drawn(service: Ser
     page.check("#temperature")
     page.click("#make")
     page.wait_for_url(re.compile("/ensembles/ens_"))
-    expect(page.locator("#status")).to_have_text("scored", timeout=60_000)
+    address = page.url
+    page.click("text=Its job")
+    expect(page.locator("#status")).to_have_text("succeeded", timeout=60_000)
+    expect(page.locator("#events")).to_contain_text("succeeded")
+    page.click("text=What it makes")
+    expect(page).to_have_url(address)
+    expect(page.locator("#status")).to_have_text("scored")
     expect(page.locator("#facts")).to_contain_text("negative log likelihood on validation/a")
     for card in ("Calibration", "Confusion", "Classes"):
         expect(page.get_by_role("region", name=card, exact=True)).to_be_visible()

@@ -1,16 +1,14 @@
 // One job as it goes: a stream tells what happens, and what it tells of is fetched.
 
-import {
-  $, actions, ask, atMostEvery, bytes, call, doing, duration, el, figure, follow, live, notice, percent, prioritize, save, sure, table, time, whole,
-} from "./api.js";
-import { offerGrowth } from "./growth.js";
+import { $, atMostEvery, bytes, call, el, figure, follow, live, percent, save, table, whole } from "./api.js";
 import { Clock, heat, indexAt, join, shareRange, smooth } from "./charts.js";
+import { offerGrowth } from "./growth.js";
+import { bindActions, drawHead } from "./jobhead.js";
+import { drawEvents, output } from "./story.js";
 
 const id = $("job").dataset.id;
 const here = `/v1/jobs/${id}`;
 const POINTS = 2000;
-const LOG_LINES = 300;
-const LOG_CHARACTERS = 100_000;
 
 let job = null;
 let epochs = [];
@@ -42,59 +40,6 @@ function writeSettings() {
     query.set("to", Math.round(settings.range[1]));
   }
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
-}
-
-function drawJob() {
-  document.title = `${job.status === "running" ? `${Math.floor(100 * job.progress.fraction)}% ` : ""}${job.name} · Annealer`;
-  $("name").textContent = job.name;
-  $("status").textContent = doing(job);
-  $("status").className = `badge ${job.status}`;
-  const { fraction, epoch, epochs: planned, step, steps, images_per_second: speed, expected_end: end } = job.progress;
-  $("meter").setAttribute("aria-valuenow", Math.round(100 * fraction));
-  $("meter").setAttribute("aria-valuetext", `${doing(job)}, epoch ${epoch} of ${planned}`);
-  $("meter").firstElementChild.style.width = `${100 * fraction}%`;
-  $("meter").className = `meter ${job.status}`;
-  const labels = Object.entries(job.labels).map(([key, value]) =>
-    el("a.tag", { href: `/?label=${encodeURIComponent(`${key}:${value}`)}` }, `${key}: ${value}`),
-  );
-  $("labels").replaceChildren(...labels);
-  const facts = [
-    ["Epoch", `${epoch} of ${planned}`],
-    ["Step", `${whole(step)} of ${whole(steps)}`],
-    ["Validation accuracy", percent(job.latest?.validation_accuracy)],
-    ["Validation loss", figure(job.latest?.validation_loss)],
-    job.status === "running" && ["Speed", speed ? `${whole(speed)} images/s` : "–"],
-    end && ["Left", duration((new Date(end) - Date.now()) / 1000)],
-    job.status === "queued" && ["In line", job.queue_position === 1 ? "next" : whole(job.queue_position)],
-    ["Attempt", `${job.attempt} of ${job.max_attempts}`],
-    ["Data set", job.dataset ?? "–"],
-    ["Owner", job.owner],
-    job.finished_at ? job.priority !== 0 && ["Priority", String(job.priority)] : ["Priority", priority()],
-    ["Submitted", time(job.created_at)],
-    job.started_at && !job.finished_at && ["Started", time(job.started_at)],
-    job.finished_at && ["Finished", time(job.finished_at)],
-    job.finished_at && job.started_at && ["Took", duration((new Date(job.finished_at) - new Date(job.started_at)) / 1000)],
-  ].filter(Boolean);
-  $("facts").replaceChildren(...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-  for (const button of document.querySelectorAll("#actions [data-action]")) {
-    button.hidden = !actions(job).includes(button.dataset.action);
-  }
-  $("failure").hidden = !job.error;
-  if (job.error) {
-    $("failure").replaceChildren(
-      el("b", {}, job.error.message),
-      job.error.hint ? el("p", {}, job.error.hint) : "",
-      el("p.faint", {}, `${job.error.code}, ${job.error.class.replaceAll("_", " ")}`),
-    );
-  }
-  $("spec").textContent = JSON.stringify(job.spec, null, 2);
-}
-
-/** The priority, with a step up and a step down. */
-function priority() {
-  const step = (by, sign, label) =>
-    el("button.quiet.step", { type: "button", "aria-label": label, onclick: () => prioritize(job, job.priority + by).then((data) => hear({ kind: "job", data }), (error) => notice(error.message, "error")) }, sign);
-  return el("span.steps", {}, step(-1, "−", "Lower the priority"), String(job.priority), step(1, "+", "Raise the priority"));
 }
 
 // Curves.
@@ -370,35 +315,10 @@ function drawLayers() {
   );
 }
 
-// Events and output.
-function drawEvents() {
-  const lines = events.slice(-200).reverse().map((event) =>
-    el(`li.${event.kind}`, {}, time(event.created_at), el("span", {}, event.message)),
-  );
-  $("events").replaceChildren(...lines);
-}
-
-let offset = null;
-const refreshLog = atMostEvery(1500, async () => {
-  try {
-    const found = await call(`${here}/logs?${offset === null ? `tail=${LOG_LINES}` : `offset=${offset}`}`);
-    offset = found.next_offset;
-    if (!found.items.length && $("output").textContent) return;
-    const pane = $("output");
-    const isAtEnd = pane.scrollTop + pane.clientHeight > pane.scrollHeight - 20;
-    const text = (pane.dataset.empty ? "" : pane.textContent) + found.items.map((item) => item.text).join("");
-    pane.textContent = text.slice(-LOG_CHARACTERS) || "Nothing has been written.";
-    if (text) delete pane.dataset.empty;
-    else pane.dataset.empty = "yes";
-    if (isAtEnd) pane.scrollTop = pane.scrollHeight;
-  } catch {
-    // The next change asks again.
-  }
-});
-
 // What the stream tells.
+const refreshLog = output(here);
 const drawEventsSoon = atMostEvery(200, () => {
-  drawEvents();
+  drawEvents(events);
   drawCurves();
 });
 
@@ -412,7 +332,7 @@ function hear({ kind, data }) {
   }
   const before = job;
   job = data;
-  drawJob();
+  drawHead(job, (changed) => hear({ kind: "job", data: changed }));
   const isNews = !before || before.progress.step !== job.progress.step || before.status !== job.status || before.attempt !== job.attempt;
   if (isNews) {
     refreshMetrics();
@@ -436,24 +356,13 @@ buildClock();
 const stream = follow(`${here}/events?job=true`, { told: hear, state: (is, error) => live(is, error?.message) });
 
 // What people do.
-$("actions").addEventListener("click", async (event) => {
-  const action = event.target.dataset.action;
-  if (!action) return;
-  const word = action[0].toUpperCase() + action.slice(1);
-  if (action === "cancel" && !(await sure(`Cancel “${job.name}”?`, "Cancel the job"))) return;
-  if (action === "delete" && !(await sure(`Delete “${job.name}” with its snapshots and curves?`, "Delete"))) return;
-  event.target.disabled = true;
-  try {
-    const answer = await ask(id, action);
-    if (action === "delete") return location.assign("/");
+bindActions(
+  () => job,
+  (answer) => {
     hear({ kind: "job", data: answer });
     stream.again();
-  } catch (error) {
-    notice(`${word}: ${error.message}`, "error");
-  } finally {
-    event.target.disabled = false;
-  }
-});
+  },
+);
 
 $("smoothing").value = settings.smoothing;
 $("log").checked = settings.log;
