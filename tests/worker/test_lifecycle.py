@@ -182,8 +182,12 @@ def test_a_worker_ends_within_its_grace_while_the_database_does_not_answer(hasty
 def silent(engine: Engine) -> Iterator[None]:
     """A database that lets everybody wait who wants to write."""
     with write(engine) as session:
-        on_postgresql = engine.dialect.name == "postgresql"
-        session.execute(text("LOCK TABLE jobs, attempts, workers IN EXCLUSIVE MODE" if on_postgresql else "SELECT 1"))
+        if engine.dialect.name == "postgresql":
+            # Should somebody hold one of them and want another, it is they who are told of a deadlock, and try again.
+            session.execute(text("SET LOCAL deadlock_timeout = '1min'"))
+            session.execute(text("LOCK TABLE jobs, attempts, workers IN EXCLUSIVE MODE"))
+        else:
+            session.execute(text("SELECT 1"))
         yield
 
 

@@ -8,7 +8,7 @@ from app.store.states import Status
 from tests.servers import await_true
 from tests.shop import Shop
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 Undisturbed = tuple[list[bytes], list[float]]
 
