@@ -48,6 +48,7 @@ class DataFacts:
     classes: tuple[str, ...]
     train_count: int
     validation_count: int
+    test_count: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -94,6 +95,7 @@ class DataSet:
             classes=self.classes,
             train_count=len(self.train),
             validation_count=len(self.validation),
+            test_count=len(self.test) if self.test else 0,
         )
 
 

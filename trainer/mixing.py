@@ -97,6 +97,9 @@ def _of_votes(spec: ScoringSpec) -> Iterator[Mistake]:
 
 
 def _of_splits(spec: ScoringSpec, facts: DataFacts) -> Iterator[Mistake]:
+    if spec.scored_on == "test" and not facts.test_count:
+        detail = f"{facts.name} has no test split; score on validation, or on one of its halves."
+        yield Mistake("/score_on", "no_test_split", detail)
     for place, split in spec.fitted_on.items():
         if overlap(split, spec.scored_on):
             detail = f"The ensemble is scored on {spec.scored_on}, which has images of {split}."

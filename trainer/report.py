@@ -5,7 +5,7 @@ Whatever cannot be said is null: a likelihood of votes, the precision of a class
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trainer.spec.scoring import HeldOut, Metric, SplitName
+from trainer.spec.scoring import HeldOut, Metric, ScoredSplit
 
 
 class Figures(BaseModel):
@@ -126,7 +126,7 @@ class TemperatureReport(Figures):
 class Report(Figures):
     """All that is known of an ensemble on one split."""
 
-    split: SplitName
+    split: ScoredSplit
     images: int
     accuracy: float
     error: float

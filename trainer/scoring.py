@@ -34,7 +34,7 @@ from trainer.report import (
 )
 from trainer.scores import brier, calibration, confusion, log_likelihoods, of_classes, top_k
 from trainer.selection import Selected
-from trainer.spec.scoring import ScoringSpec, SelectAll, SelectBest, SelectGreedy, SplitName
+from trainer.spec.scoring import ScoredSplit, ScoringSpec, SelectAll, SelectBest, SelectGreedy
 
 Taken = Sequence[tuple[int, float]]
 """Places of members with their weights, in the order in which they were taken."""
@@ -77,7 +77,7 @@ def score(
 class View:
     """A named split: which images of the whole one that it is of, and their labels (n,)."""
 
-    def __init__(self, name: SplitName, labels: Tensor, seed: int) -> None:
+    def __init__(self, name: ScoredSplit, labels: Tensor, seed: int) -> None:
         self.whole = name.partition("/")[0]
         self.indices = splits.indices(name, labels, seed)
         self.labels = labels[self.indices]
@@ -91,7 +91,7 @@ class Scoring:
         spec: ScoringSpec,
         classes: tuple[str, ...],
         ids: Sequence[str],
-        views: Mapping[SplitName, View],
+        views: Mapping[ScoredSplit, View],
         predicted: Sequence[Mapping[str, Tensor]],
     ) -> None:
         self._spec = spec
@@ -150,7 +150,7 @@ class Scoring:
             majority_vote=VoteScores(1 - votes, votes),
         )
 
-    def _on(self, split: SplitName) -> list[Tensor]:
+    def _on(self, split: ScoredSplit) -> list[Tensor]:
         """What each member predicts for a split: (n, K)."""
         view = self._views[split]
         return [member[view.whole][view.indices] for member in self._predicted]
@@ -225,8 +225,8 @@ class Scoring:
         )
 
 
-def _views(spec: ScoringSpec, data: DataSet) -> dict[SplitName, View]:
-    names: set[SplitName] = {spec.scored_on, *spec.fitted_on.values()}
+def _views(spec: ScoringSpec, data: DataSet) -> dict[ScoredSplit, View]:
+    names: set[ScoredSplit] = {spec.scored_on, *spec.fitted_on.values()}
     return {
         name: View(name, torch.tensor(getattr(data, name.partition("/")[0]).labels), spec.split_seed)
         for name in sorted(names)
@@ -238,7 +238,7 @@ def _pieces(spec: ScoringSpec, members: int) -> int:
     return members + (spec.select.count if isinstance(spec.select, SelectGreedy) else 0)
 
 
-def _whole(views: Mapping[SplitName, View]) -> list[str]:
+def _whole(views: Mapping[ScoredSplit, View]) -> list[str]:
     return sorted({view.whole for view in views.values()})
 
 

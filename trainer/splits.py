@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from trainer.randomness import generator
-from trainer.spec.scoring import SplitName
+from trainer.spec.scoring import ScoredSplit
 
 
-def indices(split: SplitName, labels: Tensor, seed: int) -> Tensor:
+def indices(split: ScoredSplit, labels: Tensor, seed: int) -> Tensor:
     """Which images of the whole split, with classes `labels` (N,), belong to `split`: sorted numbers (n,)."""
     _, _, half = split.partition("/")
     return halves(labels, seed)["ab".index(half)] if half else torch.arange(len(labels))

@@ -6,7 +6,7 @@ data set whoever reads it; what is another owner's is not found all the same.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
@@ -26,6 +26,8 @@ ID = "data_"
 ID_DIGITS = 32
 MOST_JOBS = 20
 MOST_NAMED = 20
+FACTS = ("sha256", "channels", "height", "width", "classes", "train_count", "validation_count")
+"""What lists show of a data set stands in columns of its own."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,9 @@ def imports(session: Session, dataset_ids: Sequence[str]) -> Mapping[str, Job]:
 
 def facts(dataset: Dataset) -> DataFacts:
     """What a spec is checked against, of a data set that is ready."""
-    known: dict[str, Any] = {field.name: getattr(dataset, field.name) for field in fields(DataFacts)}
-    return DataFacts(**known | {"classes": tuple(known["classes"])})
+    found = manifest(dataset)
+    assert found is not None
+    return replace(found.facts, name=dataset.name)
 
 
 def manifest(dataset: Dataset) -> Manifest | None:
@@ -186,9 +189,9 @@ def remove(session: Session, name: str, owner: str | None) -> None:
 
 
 def _describe(dataset: Dataset, manifest: Manifest) -> None:
-    for name, value in vars(manifest.facts).items():
-        if name != "name":
-            setattr(dataset, name, list(value) if name == "classes" else value)
+    for name in FACTS:
+        value = getattr(manifest.facts, name)
+        setattr(dataset, name, list(value) if name == "classes" else value)
     dataset.manifest = manifest.model_dump(mode="json")
 
 

@@ -139,6 +139,7 @@ def test_members_of_several_data_sets_need_one_to_be_scored_on(api: Api) -> None
         ({"select": {"kind": "greedy"}, "score_on": "validation/a"}, [("/select/on", "split_is_scored")]),
         ({"temperature": {"on": "validation"}, "score_on": "validation/b"}, [("/temperature/on", "split_is_scored")]),
         ({"temperature": {"on": "train"}}, [("/temperature/on", "unknown_choice")]),
+        ({"score_on": "test"}, [("/score_on", "no_test_split")]),
         ({"colour": 1}, [("/colour", "unknown_key")]),
         ({"select": {"kind": "some"}}, [("/select/kind", "unknown_kind")]),
         ({"bootstrap": {"draws": 1}}, [("/bootstrap/draws", "greater_than_equal")]),

@@ -1,6 +1,7 @@
 """Scoring an ensemble of snapshot files: what it finds is what the members predict, and found again it is the same."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,20 @@ def test_members_are_chosen_on_one_half_and_scored_on_the_other(members: list[tu
     loss = float(torch.nn.functional.nll_loss(mean.log(), LABELS[second]))
     assert report.negative_log_likelihood == pytest.approx(loss, rel=1e-12)
     assert report.diversity.chosen == tuple(sorted(path))
+
+
+def test_members_that_were_chosen_on_the_validation_split_are_scored_on_the_test_split(
+    members: list[tuple[str, Path]],
+) -> None:
+    fitted = {"select": {"kind": "greedy", "on": "validation"}, "temperature": {"on": "validation"}}
+    wish = parsed(score_on="test", **fitted)
+    data = replace(DATA, test=DATA.train)
+
+    (tested,) = (one for one in score(wish, data, members, device=CPU) if isinstance(one, EnsembleMeasured))
+    on_train, report = measured(members, score_on="train", **fitted)
+
+    assert (tested.shares, tested.geometric_mean) == (on_train.shares, on_train.geometric_mean)
+    assert tested.report == report.model_dump(mode="json") | {"split": "test"}
 
 
 def test_greedy_selection_may_take_a_member_twice(members: list[tuple[str, Path]]) -> None:

@@ -75,4 +75,5 @@ class Manifest(Part):
             classes=self.classes,
             train_count=self.splits.train.count,
             validation_count=self.splits.validation.count,
+            test_count=self.splits.test.count if self.splits.test else 0,
         )

@@ -12,7 +12,7 @@ from trainer.spec.training import LARGEST_EXACT_INTEGER, LabelName, LabelValue
 MOST_MEMBERS = 100
 """How many snapshots an ensemble may be chosen from: each is a network that is run over the splits."""
 
-SplitName = Literal["train", "validation", "validation/a", "validation/b"]
+ScoredSplit = Literal["train", "validation", "validation/a", "validation/b", "test"]
 HeldOut = Literal["validation", "validation/a", "validation/b"]
 """Halves are of the validation split: each has half of the images of every class, give or take one, by `split_seed`."""
 
@@ -117,7 +117,7 @@ class ScoringSpec(Part):
         pattern=r"^[a-z0-9][a-z0-9._-]*$",
         description="What it is scored on; left out: what all members were trained on.",
     )
-    score_on: SplitName | None = Field(
+    score_on: ScoredSplit | None = Field(
         default=None,
         description="The images that it is scored on; left out: `validation`, or `validation/b` where something is "
         "fitted on `validation/a`.",
@@ -154,7 +154,7 @@ class ScoringSpec(Part):
         return places
 
     @property
-    def scored_on(self) -> SplitName:
+    def scored_on(self) -> ScoredSplit:
         """`score_on`, or what stands for it where it is left out."""
         if self.score_on:
             return self.score_on
