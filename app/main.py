@@ -57,7 +57,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.state.predictor = Predictor(settings)
     telemetry.observe(app.state.engine)
     app.state.registry = telemetry.registry(
-        telemetry.Stock(app.state.engine), telemetry.HTTP_REQUESTS, telemetry.HTTP_SECONDS
+        telemetry.Stock(app.state.engine), telemetry.HTTP_REQUESTS, telemetry.HTTP_SECONDS, *telemetry.PREDICTIONS
     )
     app.state.watcher = Watcher(app.state.engine, settings.watch_seconds)
     for resource in (

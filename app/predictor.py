@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app import telemetry
 from app.errors import RETRY_SECONDS, Problem
 from app.questions import ALIVE, STREAM, Failure, Found, Model, Question, unpacked
 from app.settings import Settings
@@ -58,16 +60,32 @@ class Predictor:
         """A place for a request, or for so many bytes more of one. Raises `Problem` where all are taken."""
         settings = self._settings
         if self._requests + requests > settings.predict_requests or self._bytes + size > settings.predict_held_bytes:
+            telemetry.PREDICTIONS_REFUSED.inc()
             detail = "So many images wait for their prediction that no more are taken; try again in a moment."
             raise Problem(503, "predictions-busy", detail, headers={"Retry-After": "1"})
         self._requests, self._bytes = self._requests + requests, self._bytes + size
+        telemetry.PREDICTIONS_HELD.inc(requests)
         try:
             yield
         finally:
             self._requests, self._bytes = self._requests - requests, self._bytes - size
+            telemetry.PREDICTIONS_HELD.dec(requests)
 
     async def ask(self, model: Model, images: NDArray[np.uint8], *, members: bool) -> Found:
         """What `model` says of `images` (N, C, H, W), within the deadline. Raises `Problem`."""
+        began, problem = monotonic(), "client-gone"
+        try:
+            found = await self._ask(model, images, members)
+            problem = telemetry.NO_PROBLEM
+            telemetry.PREDICTED_IMAGES.inc(len(images))
+            return found
+        except Problem as error:
+            problem = error.type
+            raise
+        finally:
+            telemetry.PREDICTION_SECONDS.labels(problem).observe(monotonic() - began)
+
+    async def _ask(self, model: Model, images: NDArray[np.uint8], members: bool) -> Found:
         id = uuid.uuid4().hex
         count, channels, height, width = images.shape
         seconds = self._settings.predict_seconds

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -23,7 +23,7 @@ from app.store.engine import read
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 DEVICES = ("auto", "cpu", "cuda")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-NO_ROUTE = NO_ANSWER = "none"
+NO_ROUTE = NO_ANSWER = NO_PROBLEM = "none"
 
 # When a counter was made: a series more for each, which no rule here asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -41,6 +41,29 @@ HTTP_SECONDS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
     registry=None,
 )
+PREDICTION_SECONDS = Histogram(
+    "annealer_prediction_seconds",
+    "Time from a question to prediction workers until its answer, by what was wrong: none where it was answered.",
+    ("problem",),
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+    registry=None,
+)
+PREDICTED_IMAGES = Counter(
+    "annealer_predicted_images",
+    "Images that were predicted.",
+    registry=None,
+)
+PREDICTIONS_REFUSED = Counter(
+    "annealer_predictions_refused",
+    "Requests for predictions that were not taken because too many waited.",
+    registry=None,
+)
+PREDICTIONS_HELD = Gauge(
+    "annealer_predictions_held",
+    "Requests for predictions that are being read or answered.",
+    registry=None,
+)
+PREDICTIONS = (PREDICTION_SECONDS, PREDICTED_IMAGES, PREDICTIONS_REFUSED, PREDICTIONS_HELD)
 STORE_SECONDS = Histogram(
     "annealer_store_transaction_seconds",
     "Time from the begin of a database transaction until it is committed or rolled back, waiting for locks included.",
@@ -56,6 +79,7 @@ PUBLISH_FAILURES = Counter(
 
 for kind in ("read", "write"):
     STORE_SECONDS.labels(kind)
+PREDICTION_SECONDS.labels(NO_PROBLEM)
 
 
 class Stock(Collector):

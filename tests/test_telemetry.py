@@ -72,7 +72,8 @@ def beat(shop: Shop, worker_id: str) -> None:
 
 
 def api_registry(engine: Engine) -> CollectorRegistry:
-    return telemetry.registry(telemetry.Stock(engine), telemetry.HTTP_REQUESTS, telemetry.HTTP_SECONDS)
+    collectors = (telemetry.HTTP_REQUESTS, telemetry.HTTP_SECONDS, *telemetry.PREDICTIONS)
+    return telemetry.registry(telemetry.Stock(engine), *collectors)
 
 
 def shown(engine: Engine) -> dict[str, Metric]:

@@ -124,6 +124,26 @@ def stored(served: Service) -> tuple[str, str]:
     return f"{scores.accuracy:.2%}", f"{scores.negative_log_likelihood:.4f}"
 
 
+def test_figures_tell_of_predictions(served: Service) -> None:
+    before = figures(served)
+
+    served.client.predict_array(served.job, VALIDATION.images[:5])
+    with pytest.raises(ProblemError):
+        served.client.predict_array(served.job, np.zeros((1, 1, 2, 2), np.uint8))
+
+    after = figures(served)
+    assert after["annealer_predicted_images_total"] - before["annealer_predicted_images_total"] == 5
+    answered = 'annealer_prediction_seconds_count{problem="none"}'
+    assert after[answered] - before[answered] == 1
+    assert after["annealer_predictions_held"] == 0
+
+
+def figures(service: Service) -> dict[str, float]:
+    """What Prometheus reads of the API, by name and labels."""
+    lines = httpx.get(f"{service.client.url}/metrics").text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
 def test_answers_over_the_validation_split_in_one_batch_are_the_stored_score(
     served: Service, stored: tuple[str, str]
 ) -> None:
