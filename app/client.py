@@ -433,16 +433,20 @@ class Client:
         return ReadinessView.model_validate_json(answer.content)
 
     def _predict(self, id: str, body: Mapping[str, Any], top_k: int, members: bool, patience: float) -> PredictionsView:
-        if id.startswith("snap_"):
-            path = f"/v1/snapshots/{id}/predict"
-        else:
-            path = f"/v1/ensembles/{id if id.startswith('ens_') else self.ensemble(id).id}/predict"
         parameters = {"top_k": top_k, "members": members}
         timeout = self._timeout + LONGEST_WAIT
-        return self._patiently(
-            lambda: self._read(PredictionsView, "POST", path, params=parameters, timeout=timeout, **body),
-            patience=patience,
-        )
+
+        def ask() -> PredictionsView:
+            path = f"{self._model_path(id)}/predict"
+            return self._read(PredictionsView, "POST", path, params=parameters, timeout=timeout, **body)
+
+        return self._patiently(ask, patience=patience)
+
+    def _model_path(self, id: str) -> str:
+        """Where a snapshot, an ensemble, or the one that a job makes, is."""
+        if id.startswith("snap_"):
+            return f"/v1/snapshots/{id}"
+        return f"/v1/ensembles/{id if id.startswith('ens_') else self.ensemble(id).id}"
 
     def _changed(self, job: JobView, wait: int = LONGEST_WAIT) -> JobView | None:
         """The job once it is another than `job`, or None after `wait` seconds without a change."""

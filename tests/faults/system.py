@@ -39,7 +39,7 @@ class System(Service):
         self.database_url = self._copied.__enter__()
         self.valkey = Valkey(folder)
         self.broker.target = ("127.0.0.1", make_url(self.valkey.url).port or 0)
-        self._broker_url = make_url(self.valkey.url).set(port=self.broker.port).render_as_string()
+        self.proxied_broker_url = make_url(self.valkey.url).set(port=self.broker.port).render_as_string()
         if postgres:
             self.database.target = postgres.socket
         self.workers: list[Worker] = []
@@ -120,7 +120,7 @@ class System(Service):
         """Start the API unless it runs."""
         if self.api is None or not is_running(self.api.pid):
             with self._environment():
-                self.api = Api(self.folder, self.proxied_url, self._broker_url, **self._api_settings)
+                self.api = Api(self.folder, self.proxied_url, self.proxied_broker_url, **self._api_settings)
             self.front.target = ("127.0.0.1", make_url(self.api.url).port or 0)
 
     def start_worker(
@@ -140,7 +140,7 @@ class System(Service):
         folder.mkdir()
         where = {"scratch": str(self.scratch)} | quick | settings
         with self._environment(environment):
-            worker = Worker(folder, self.proxied_url, self._broker_url, wrapper=wrapper, **where)
+            worker = Worker(folder, self.proxied_url, self.proxied_broker_url, wrapper=wrapper, **where)
         self.workers.append(worker)
         if wrapper or environment or settings:
             self._unusual.add(worker)
