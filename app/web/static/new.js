@@ -1,7 +1,9 @@
-// A spec as it is written: checked with every pause, mistakes at their lines, and what it would do beside it.
+// A spec as it is written, as text or in the form beside it: checked with every pause, and what it would do.
 
 import { $, bytes, call, el, figure, nonce, notice, percent, short, table, whole } from "./api.js";
 import { Clock } from "./charts.js";
+import { SpecForm } from "./specform.js";
+import { isMap, parseDocument } from "./vendor/yaml/yaml.min.js";
 
 const PAUSE_MS = 250;
 const editor = $("spec");
@@ -27,6 +29,37 @@ function goTo(line) {
   editor.setSelectionRange(start, start + (lines[line - 1] ?? "").length);
   editor.scrollTop = (line - 5) * parseFloat(getComputedStyle(editor).lineHeight);
 }
+
+// The form shows what the text says, and changes the text where it is changed, which keeps its comments.
+const LONGEST_LINE = 110;
+const LONGEST_IN_BRACES = 70;
+let text = null;
+let form = null;
+
+function read() {
+  const found = parseDocument(editor.value, { keepSourceTokens: false });
+  const isSpec = !found.errors.length && (isMap(found.contents) || found.contents === null);
+  $("form-told").hidden = isSpec;
+  $("form").inert = !isSpec;
+  if (!isSpec) return;
+  text = found;
+  form?.show(found.toJS() ?? {});
+}
+
+const edit = {
+  get: (path) => path.reduce((part, key) => part?.[key], text.toJS() ?? {}),
+  has: (path) => text.hasIn(path),
+  set: (path, value) => text.setIn(path, typeof value === "object" ? node(value) : value),
+  remove: (path) => text.deleteIn(path),
+  done() {
+    const hasPadding = /\{ /.test(editor.value);
+    editor.value = text.toString({ lineWidth: LONGEST_LINE, flowCollectionPadding: hasPadding });
+    changed();
+  },
+};
+
+/** A new part of the text, in braces where it is short. */
+const node = (value) => text.createNode(value, { flow: JSON.stringify(value).length < LONGEST_IN_BRACES });
 
 async function check() {
   asking?.abort();
@@ -69,6 +102,7 @@ function complain(places, kind) {
     ),
   );
   $("mistakes").replaceChildren(...lines);
+  form?.complain(kind === "mistake" ? places : []);
 }
 
 // What it would do.
@@ -156,11 +190,17 @@ $("submit").addEventListener("click", async () => {
 
 let pausing = 0;
 let written = editor.value;
-editor.addEventListener("input", () => {
+
+function changed() {
   name = nonce();
   number();
   clearTimeout(pausing);
   pausing = setTimeout(check, PAUSE_MS);
+}
+
+editor.addEventListener("input", () => {
+  changed();
+  read();
 });
 editor.addEventListener("scroll", () => ($("gutter").scrollTop = editor.scrollTop));
 editor.addEventListener("keydown", (event) => {
@@ -170,5 +210,11 @@ addEventListener("beforeunload", (event) => {
   if (editor.value !== written) event.preventDefault();
 });
 
+for (const way of document.querySelectorAll("[name=way]")) {
+  way.addEventListener("change", () => ($("new").dataset.way = way.value));
+}
+
 number();
 check();
+form = new SpecForm($("form"), await call($("form").dataset.schema), edit);
+read();
