@@ -188,7 +188,7 @@ def test_a_precision_that_one_live_worker_has_is_accepted(api: Api) -> None:
 
 def test_a_precision_is_accepted_with_a_warning_while_no_worker_of_the_kind_lives(api: Api) -> None:
     worker(api, "work_1", cpu=["float32"])
-    asked = document(device="cuda", execution=HALF)
+    asked = document(device="cuda", execution=HALF, epochs=20)
 
     plan = api.http.post("/v1/jobs:validate", json=asked)
 

@@ -17,6 +17,8 @@ from trainer.spec import (
 )
 from trainer.validation.schedule import LEAST_USEFUL_SHARE, unfinished, vanishes
 
+LEAST_CYCLE = 10
+"""Epochs. In docs/ensembles.md snapshots of cycles of 5 are worse than one model; of cycles of 20 and 40 they are not."""
 LARGEST_SHARE_OF_START = 0.1
 """Of the initial weights in a moving average at the end."""
 
@@ -47,9 +49,10 @@ def mistakes(spec: TrainingSpec) -> Iterator[Mistake]:
 
 
 def warnings(spec: TrainingSpec, steps: int) -> Iterator[SpecWarning]:
-    """Of snapshots that nobody uses, and of averages that say little after so many steps of one member."""
+    """Of snapshots that nobody uses or that learn little, and of averages after too few steps of one member."""
     if isinstance(spec.schedule, SnapshotCycles):
         yield from _unused_snapshots(spec)
+        yield from _short_cycles(spec, spec.schedule)
     yield from _average_warnings(spec, steps)
 
 
@@ -86,6 +89,16 @@ def _unused_snapshots(spec: TrainingSpec) -> Iterator[SpecWarning]:
         case IndependentEnsemble():
             detail = "The schedule has cycles, but independent members are kept at their ends only."
             yield SpecWarning("/ensemble", "unused_snapshots", detail)
+
+
+def _short_cycles(spec: TrainingSpec, cyclic: SnapshotCycles) -> Iterator[SpecWarning]:
+    length = spec.epochs_each / cyclic.cycles
+    if isinstance(spec.ensemble, SnapshotEnsemble) and length < LEAST_CYCLE:
+        detail = (
+            f"Cycles of {length:g} epochs are short: together such snapshots hardly predict better than one model of "
+            f"as many epochs. Give each cycle {LEAST_CYCLE} epochs or more, or see what other ensembles cost and bring."
+        )
+        yield SpecWarning("/schedule/cycles", "short_cycles", detail)
 
 
 def _average_warnings(spec: TrainingSpec, steps: int) -> Iterator[SpecWarning]:

@@ -72,6 +72,7 @@ def test_an_ensemble_that_would_end_inside_a_cycle_is_refused_with_the_epochs_th
         ),
         (alone("constant") | {"ensemble": {"kind": "ema", "decay": 0.9999}}, ("/ensemble/decay", "remembers_start")),
         ({"ensemble": {"kind": "independent", "members": 2}}, ("/ensemble", "unused_snapshots")),
+        ({"epochs": 18}, ("/schedule/cycles", "short_cycles")),
     ],
 )
 def test_an_ensemble_that_says_little_is_warned_of(changes: dict[str, object], expected: tuple[str, str]) -> None:

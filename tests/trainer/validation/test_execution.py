@@ -40,6 +40,6 @@ def test_a_precision_that_the_devices_lack_is_refused_with_reason_and_remedy(dev
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_precision_that_the_devices_have_is_neither_refused_nor_warned_of(precision: str) -> None:
-    spec = parse(json.dumps(document(execution={"precision": precision})))
+    spec = parse(json.dumps(document(epochs=20, execution={"precision": precision})))
 
     assert check(spec, FACTS, HALF).warnings == ()

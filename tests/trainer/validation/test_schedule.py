@@ -75,7 +75,7 @@ def test_a_usual_schedule_has_no_warnings(changes: dict[str, object]) -> None:
     ("changes", "expected"),
     [
         (
-            {"schedule": {"kind": "step", "learning_rate": 0.1, "every": 4}, "ensemble": {"kind": "none"}},
+            {"schedule": {"kind": "step", "learning_rate": 0.1, "every": 20}, "ensemble": {"kind": "none"}},
             ("/schedule/every", "never_decays"),
         ),
         (alone("multistep", after=[5, 20]), ("/schedule/after/1", "never_decays")),
@@ -90,7 +90,7 @@ def test_a_usual_schedule_has_no_warnings(changes: dict[str, object]) -> None:
         (alone("polynomial", power=15.0), ("/schedule", "vanishing_rate")),
         (
             {
-                "schedule": {"kind": "step", "learning_rate": 0.1, "every": 2},
+                "schedule": {"kind": "step", "learning_rate": 0.1, "every": 10},
                 "ensemble": {"kind": "none"},
                 "pruning": pruned(1),
             },
