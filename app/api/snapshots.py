@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
+from PIL import Image
 
 from app.api import documents
 from app.api.deps import EngineOf, JobId, Reader, SnapshotId, matches, require_job
@@ -14,10 +18,14 @@ from app.api.views import snapshot_view
 from app.errors import Problem
 from app.store import blobs, snapshots
 from app.store.engine import read
+from trainer import filters
 
 router = APIRouter(prefix="/v1", tags=["snapshots"])
 
-FILE = "application/octet-stream"
+FILE, PNG = "application/octet-stream", "image/png"
+MOST_DRAWN = 256
+TILE_PIXELS = 32
+"""That a filter has at least in a picture: small ones are enlarged."""
 PIECE_BYTES = 256 * 1024
 FILE_CONTENT = {FILE: {"schema": {"type": "string", "format": "binary"}}}
 
@@ -84,6 +92,42 @@ def weights(
         return Response(status_code=status, headers=headers, media_type=FILE)
     pieces = _pieces(blobs.stream(engine, snapshot.sha256, start, end))
     return StreamingResponse(pieces, status, headers, FILE)
+
+
+@router.get(
+    "/snapshots/{snapshot_id}/filters.png",
+    summary="What a snapshot's first layer looks at",
+    response_class=Response,
+    responses={
+        200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "You have it."},
+        **documents.problems(404, 409, 422, 503),
+    },
+)
+def first_filters(
+    caller: Reader, snapshot_id: SnapshotId, engine: EngineOf, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """The weights of its first layer that has some, a tile for each filter or unit, at most 256.
+
+    Grey is zero, and a filter's largest weight is black or white; on RGB images tiles are in colours.
+    """
+    with read(engine) as session:
+        snapshot = snapshots.get(session, snapshot_id)
+    etag = f'"filters-{snapshot.sha256}"'
+    headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    with TemporaryDirectory(prefix="annealer-filters-") as folder:
+        path = Path(folder) / f"{snapshot.id}.safetensors"
+        blobs.fetch(engine, snapshot.sha256, path)
+        try:
+            weights = filters.first(path)[:MOST_DRAWN]
+        except ValueError as error:
+            raise Problem(409, "no-filters", str(error)) from None
+    picture = BytesIO()
+    zoom = max(1, -(-TILE_PIXELS // max(weights.shape[2:])))
+    Image.fromarray(filters.draw(weights, zoom)).save(picture, "PNG")
+    return Response(picture.getvalue(), 200, headers, PNG)
 
 
 def _pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:

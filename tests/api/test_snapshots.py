@@ -1,19 +1,31 @@
 """Snapshots, their files, and ensembles over HTTP."""
 
+import json
 from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from safetensors.numpy import save_file
 from sqlalchemy import update
 
 from app.api.snapshots import byte_range
 from app.errors import Problem
+from app.store import blobs
 from app.store.engine import write
 from app.store.models import BlobChunk, Ensemble
+from app.store.reports import NewSnapshot
 from tests.api.conftest import Api, Finished
+from tests.specs import document
+from trainer import header
+from trainer.events import Scores
+from trainer.parsing import parse
 
 
 def snapshots(api: Api, finished: Finished) -> list[dict[str, Any]]:
@@ -160,3 +172,34 @@ def test_no_ensemble_is_said_with_the_reason(api: Api, changes: dict[str, Any], 
 
     assert answer.status_code == 404
     assert why in answer.json()["detail"]
+
+
+def test_the_first_layer_is_a_picture(api: Api, tmp_path: Path) -> None:
+    spec = parse(json.dumps(document(network={"kind": "mlp", "hidden": [9]})))
+    provenance = {"spec": spec.model_dump(mode="json"), "classes": list("0123456789"), "input_shape": [1, 28, 28]}
+    path = tmp_path / "weights"
+    weights = np.zeros((9, 784), np.float32)
+    weights[4, 0] = 1
+    save_file({"hidden1.weight": weights}, path, header.written(provenance))
+    stored = blobs.put(api.shop.engine, path)
+    claim = api.shop.claimed()
+    api.shop.record(claim, snapshots=[NewSnapshot(1, 1, 10, Scores(0.9, 0.1, 0.3), provenance, stored)])
+    (snapshot,) = api.shop.snapshots(claim)
+
+    answer = api.http.get(f"/v1/snapshots/{snapshot}/filters.png")
+    known = api.http.get(f"/v1/snapshots/{snapshot}/filters.png", headers={"If-None-Match": answer.headers["ETag"]})
+
+    pixels = np.asarray(Image.open(BytesIO(answer.content)))
+    assert (answer.status_code, answer.headers["Content-Type"], known.status_code) == (200, "image/png", 304)
+    # Nine tiles of 28 pixels, twice as large, a pixel of background around each.
+    assert pixels.shape == (2 * (3 * 29 + 1), 2 * (3 * 29 + 1))
+    assert sorted(set(pixels.ravel().tolist())) == [128, 255]
+    assert (pixels == 255)[60:62, 60:62].all()
+
+
+def test_a_file_that_is_no_picture_is_said(api: Api, finished: Finished) -> None:
+    (first, *_) = api.http.get(f"/v1/jobs/{finished.id}/snapshots").json()["items"]
+
+    answer = api.http.get(f"/v1/snapshots/{first['id']}/filters.png")
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:annealer:problem:no-filters")

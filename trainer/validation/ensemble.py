@@ -18,7 +18,7 @@ from trainer.spec import (
 from trainer.validation.schedule import LEAST_USEFUL_SHARE, unfinished, vanishes
 
 LEAST_CYCLE = 10
-"""Epochs. In docs/ensembles.md snapshots of cycles of 5 are worse than one model; of cycles of 20 and 40 they are not."""
+"""Epochs. In docs/ensembles.md snapshots of cycles of 5 are worse than one model; of cycles of 20 and 40, no worse."""
 LARGEST_SHARE_OF_START = 0.1
 """Of the initial weights in a moving average at the end."""
 

@@ -226,9 +226,20 @@ const refreshSnapshots = atMostEvery(500, async () => {
   table(made, heads, rows, { caption: "Snapshots" });
   if (job.status === "succeeded" && rows.length > 1 && !$("growth").hasChildNodes()) offerGrowth($("growth"), job, snapshots);
   $("snapshots").replaceChildren(made);
+  drawFilters();
   $("provenance").textContent = JSON.stringify(snapshots.at(-1).provenance, null, 2);
   drawCurves();
 });
+
+/** Of the newest snapshot; some networks have none that could be seen. */
+function drawFilters() {
+  const { id: newest, number } = snapshots.at(-1);
+  if ($("filters").dataset.of === newest) return;
+  $("filters").dataset.of = newest;
+  $("filters").onload = () => ($("filters-card").hidden = false);
+  $("filters").src = `/v1/snapshots/${newest}/filters.png`;
+  $("filters-told").textContent = `in snapshot ${number}; grey is zero`;
+}
 
 const refreshEnsemble = atMostEvery(500, async () => {
   if (events.some((event) => event.kind === "ensemble_scored")) {
