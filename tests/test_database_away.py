@@ -58,6 +58,7 @@ def test_while_the_database_is_away_every_answer_is_a_503_and_readiness_says_why
         # In the midst of their requests: connections break at any moment of a transaction.
         postgresql.stop()
         away = [http.get(path) for path in paths] + [http.post("/v1/jobs", json=document())]
+        page = http.get(f"/jobs/{job}", headers={"Accept": "text/html"})
         ready, health, figures = http.get("/readyz"), http.get("/healthz"), http.get("/metrics")
         postgresql.ensure_postgres_running()
         await_true(lambda: http.get("/readyz").status_code == 200, 20)
@@ -70,6 +71,9 @@ def test_while_the_database_is_away_every_answer_is_a_503_and_readiness_says_why
         assert answer.status_code == 503, answer.text
         assert answer.json()["type"] == "urn:annealer:problem:database-unavailable"
         assert int(answer.headers["Retry-After"]) > 0
+    assert (page.status_code, page.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+    assert "The database is away" in page.text
+    assert page.headers["X-Request-Id"] in page.text
     assert statuses == {200, 503}
     assert (ready.status_code, ready.json()["database"], ready.json()["broker"]) == (503, "unreachable", "ok")
     assert ready.json()["detail"]

@@ -22,6 +22,7 @@ from app.client import Client
 from app.store import attempts, jobs, logs, migrate, workers
 from app.store import engine as engines
 from app.store.engine import write
+from tests import packs
 from tests.cli.conftest import ANNEALER, Run, Up
 from tests.servers import Valkey, await_true
 from tests.shop import Shop
@@ -203,23 +204,29 @@ def test_gc_needs_a_database_that_it_knows(tmp_path: Path, sqlite_url: str) -> N
 
 def test_a_backup_taken_while_jobs_run_restores_to_a_service_in_which_every_job_ends(tmp_path: Path) -> None:
     kept, other = tmp_path / "kept.sqlite", tmp_path / "other"
+    pets = tmp_path / "pets.zip"
+    pets.write_bytes(packs.zipped(packs.images()))
     with Up(tmp_path) as up, Client(up.url) as client:
+        client.make_dataset({"kind": "upload", "upload": client.upload(pets).id}, "pets")
         submitted = [client.submit(document(**LONG)) for _ in range(2)] + [client.submit(document(epochs=2))]
+        await_true(lambda: client.dataset("pets").status == "ready", 60)
         await_true(lambda: client.job(submitted[0].id).progress.epoch >= 3, 60)
         made = run("backup", kept, "--data", up.folder, cwd=tmp_path)
         running = client.job(submitted[0].id)
     assert made.returncode == 0, made.stderr
     assert running.status == "running"
-    assert made.stdout.startswith(f"{kept}: 3 jobs, ")
+    assert made.stdout.startswith(f"{kept}: 4 jobs, ")
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
     restored = run("restore", kept, "--data", other / "data", cwd=tmp_path)
     assert restored.returncode == 0, restored.stderr
     with Up(other) as up, Client(up.url) as client:
         ends = [list(client.watch(job.id))[-1] for job in submitted]
+        # Its images come from the restored database alone: this folder's cache is new.
+        on_pets = list(client.watch(client.submit(document(dataset="pets", batch_size=4)).id))[-1]
         kinds = [event.kind for event in client.events(submitted[0].id)]
 
-    assert [end.status for end in ends] == ["succeeded"] * 3
+    assert [end.status for end in [*ends, on_pets]] == ["succeeded"] * 4
     assert {"requeued", "resumed"} <= set(kinds)
     assert [end.progress.epoch for end in ends] == [40, 40, 2]
 

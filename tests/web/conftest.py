@@ -32,6 +32,7 @@ NO_BROWSER = (
 )
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Accept-Encoding": "gzip"}
 
+Place = tuple[float, float]
 Serve = Callable[[Literal["required", "off"]], tuple[httpx.Client, Engine]]
 
 
@@ -186,6 +187,18 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=path, args=arguments)
         yield started
         started.close()
+
+
+def stroke(page: Page, *places: Place) -> None:
+    """Draw through places of the pad, given as shares of its side."""
+    box = page.locator(".pad").bounding_box()
+    assert box is not None
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=8)
+    page.mouse.up()
 
 
 @dataclass

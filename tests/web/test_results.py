@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, expect
 from sqlalchemy import Engine
 
 from app.store.scopes import Scope
 from tests import packs
-from tests.web.conftest import Open, Service, new_key
+from tests.web.conftest import Open, Service, new_key, stroke
 
 ROUND = ((0.5, 0.1), (0.25, 0.3), (0.22, 0.6), (0.4, 0.88), (0.65, 0.85), (0.78, 0.55), (0.72, 0.25), (0.5, 0.1))
 WELL_TRAINED = {"network": {"kind": "mlp", "hidden": [64]}, "epochs": 8, "batch_size": 32}
@@ -47,18 +47,6 @@ def test_an_upload_is_corrected_and_becomes_a_data_set(service: Service, open_ta
     # The example's network does not fit these images: an answer of 422, which Chromium notes in its console.
     assert all("422" in complaint for complaint in tab.complaints)
     tab.complaints.clear()
-
-
-def stroke(page: Page, *places: tuple[float, float]) -> None:
-    """Draw through places of the pad, given as shares of its side."""
-    box = page.locator(".pad").bounding_box()
-    assert box is not None
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=8)
-    page.mouse.up()
 
 
 def png(name: str, content: bytes) -> FilePayload:
