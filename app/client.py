@@ -36,6 +36,7 @@ from pydantic import BaseModel, ValidationError
 
 from app import keytext, parcel
 from app.api.schemas import (
+    CardView,
     CompareView,
     DatasetDetailView,
     DatasetList,
@@ -342,6 +343,22 @@ class Client:
         np.save(file, images, allow_pickle=False)
         headers = {"Content-Type": "application/octet-stream"}
         return self._predict(id, {"content": file.getvalue(), "headers": headers}, top_k, members, patience)
+
+    def card(self, ensemble_id: str) -> CardView:
+        """The model card of an ensemble. Raises `NotFound`, or `Refused` before it is scored."""
+        return self._read(CardView, "GET", f"/v1/ensembles/{ensemble_id}/card")
+
+    def card_markdown(self, ensemble_id: str) -> str:
+        """The same as Markdown, which shows `curves.svg` beside it."""
+        return self._call("GET", f"/v1/ensembles/{ensemble_id}/card", params={"format": "markdown"}).text
+
+    def curves_svg(self, job_id: str) -> str:
+        """Loss and accuracy of a training as a picture. Raises `NotFound`."""
+        return self._call("GET", f"/v1/jobs/{job_id}/curves.svg").text
+
+    def report_html(self, job_id: str) -> str:
+        """A training as one file. Raises `NotFound`."""
+        return self._call("GET", f"/v1/jobs/{job_id}/report.html").text
 
     def compare(self, job_ids: Sequence[str], *, max_points: int = 500) -> CompareView:
         """Trainings side by side, 2 to 20. Raises `NotFound`."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.store.ensembles import MeasuredEnsemble
 from trainer.events import Scores, VoteScores
-from trainer.report import Diversity, Gain, Interval, MemberReport, Report
+from trainer.report import Bin, Calibration, ClassReport, Diversity, Gain, Interval, MemberReport, Report
 
 NOTHING = Interval(estimate=0.0, low=0.0, high=0.0)
 
@@ -32,9 +32,18 @@ def measured(ids: Sequence[str], shares: Sequence[float]) -> MeasuredEnsemble:
         negative_log_likelihood=0.2,
         brier=0.1,
         top_k=(),
-        calibration=None,
-        confusion=((1,),),
-        classes=(),
+        calibration=Calibration(
+            expected_calibration_error=0.01,
+            bins=(
+                Bin(lower=0.0, upper=0.5, count=0, confidence=None, accuracy=None),
+                Bin(lower=0.5, upper=1.0, count=1000, confidence=0.96, accuracy=0.95),
+            ),
+        ),
+        confusion=((590, 10), (40, 360)),
+        classes=(
+            ClassReport(name="even", count=600, precision=590 / 630, recall=590 / 600, f1=1180 / 1230),
+            ClassReport(name="odd", count=400, precision=360 / 370, recall=0.9, f1=720 / 770),
+        ),
         members=members,
         diversity=Diversity(
             chosen=chosen, disagreement=(), mean_disagreement=None, q_statistic=(), mean_q_statistic=None

@@ -621,6 +621,50 @@ class PartView(View):
     sha256: Sha256
 
 
+class CardDataView(View):
+    """Data that a model was trained or scored on."""
+
+    name: str
+    id: str | None = Field(description="Null where it was deleted since.")
+    licence: str = Field(description="As it was stated at its import, or where it is published; else `not stated`.")
+    splits: SplitsView | None
+    warnings: list[str]
+
+
+class CardTrainingView(View):
+    """A training whose snapshots are members."""
+
+    job_id: str
+    name: str
+    dataset: str
+    spec: dict[str, Any] = Field(description="The resolved spec: all defaults filled in.")
+    epochs: int
+    seconds: float = Field(description="Of all epochs together.")
+    snapshots: list[int] = Field(description="Numbers of those that are members.")
+
+
+class CardView(View):
+    """A model card: what an ensemble is made of, how good it is, and where that ends."""
+
+    id: str
+    name: str
+    kind: EnsembleKind | Literal["combined"]
+    created_at: datetime
+    input_shape: tuple[int, int, int] = Field(description="Channels, height, width.")
+    classes: list[str]
+    members: list[MemberView]
+    combine: str
+    data: list[CardDataView]
+    trainings: list[CardTrainingView]
+    scored_on: str = Field(description="The split.")
+    scores: CombinedScoresView
+    single: ScoresView | None = Field(description="The last model, or the best member, alone.")
+    report: Report | None = Field(description="All that scoring has found; null of a training's.")
+    limits: list[str] = Field(description="What follows from the figures, and what nobody has tried.")
+    versions: dict[str, Any] = Field(description="What the first member was trained with.")
+    loading: str = Field(description="Python that asks it.")
+
+
 class OfferView(View):
     """What there is for one job."""
 

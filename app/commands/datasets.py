@@ -68,6 +68,7 @@ def add(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out what cannot be read, and say what.")
     ] = False,
+    licence: Annotated[str | None, typer.Option(help="Under which the images may be used, for model cards.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose it is, where no keys are asked for.")] = None,
     url: Url = None,
     as_json: AsJson = False,
@@ -87,6 +88,7 @@ def add(
         "filter": filter,
         "channels": channels,
         "classes": tuple(classes) if classes else None,
+        "licence": licence,
         "skip_unreadable": skip_unreadable,
     }
     if validation is not None or test:

@@ -107,6 +107,44 @@ def filters(
 
 
 @commands.command()
+def report(
+    job_id: JobId,
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to.", show_default=False)],
+    url: Url = None,
+) -> None:
+    """Write a training as one file that stands alone: curves, epochs, snapshots, ensembles, layers, events, spec."""
+    with terminal.client(url) as client:
+        text = client.report_html(job_id)
+    html.write_text(text)
+    typer.echo(f"{html}: {len(text):,} characters.")
+
+
+@commands.command()
+def card(
+    ensemble: Annotated[
+        str, typer.Argument(metavar="ID", help="Of an ensemble, or of the job that makes it.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write model-card.md, model-card.json and curves.svg.")
+    ] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an ensemble's model card: data and its licence, scores, limits, versions, how to ask it."""
+    with terminal.client(url) as client:
+        id = client.ensemble(ensemble).id
+        found, text = client.card(id), client.card_markdown(id)
+        curves = client.curves_svg(found.trainings[0].job_id)
+    if out is None:
+        return terminal.print_json(found) if as_json else typer.echo(text, nl=False)
+    out.mkdir(parents=True, exist_ok=True)
+    files = {"model-card.md": text, "model-card.json": found.model_dump_json(indent=2), "curves.svg": curves}
+    for name, content in files.items():
+        (out / name).write_text(content)
+    typer.echo(f"{out}: {', '.join(files)}.")
+
+
+@commands.command()
 def ensemble(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a job's ensemble: its members, and what they predict together."""
     from app import screen

@@ -78,6 +78,19 @@ def of_job(session: Session, job_id: str) -> Ensemble | None:
     return session.scalars(select(Ensemble).where(Ensemble.job_id == job_id)).first()
 
 
+def made_of(session: Session, job_id: str) -> Sequence[Ensemble]:
+    """Ensembles by request that have a snapshot of a training, of the training's owner, the oldest first."""
+    whose = select(Job.owner).where(Job.id == job_id).scalar_subquery()
+    with_one = (
+        select(EnsembleMember.ensemble_id)
+        .join(Snapshot, Snapshot.id == EnsembleMember.snapshot_id)
+        .where(Snapshot.job_id == job_id)
+    )
+    query = select(Ensemble).join(Job, Job.id == Ensemble.job_id)
+    query = query.where(Ensemble.kind == COMBINED, Ensemble.id.in_(with_one), Job.owner == whose)
+    return session.scalars(query.order_by(Ensemble.id)).all()
+
+
 def page(session: Session, owner: str | None, after: str | None, limit: int) -> tuple[Sequence[Ensemble], str | None]:
     """`limit` ensembles of an owner, None for all, the newest first, and the cursor after them, None at the end.
 

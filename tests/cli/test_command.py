@@ -401,3 +401,18 @@ def test_workers_are_those_of_the_service(annealer: Run, up: Up) -> None:
 
     assert worker["alive"]
     assert worker["device"] in ("cpu", "cuda")
+
+
+def test_a_card_and_a_report_are_files_that_stand_alone(annealer: Run, job_id: str, tmp_path: Path) -> None:
+    shown, said = annealer("card", job_id), json.loads(annealer("card", job_id, "--json").stdout)
+    kept = annealer("card", job_id, "--out", tmp_path / "card")
+    written = annealer("report", job_id, "--html", tmp_path / "report.html")
+
+    assert kept.returncode == written.returncode == 0, kept.stderr + written.stderr
+    assert shown.stdout == (tmp_path / "card" / "model-card.md").read_text()
+    assert said == json.loads((tmp_path / "card" / "model-card.json").read_text())
+    assert said["trainings"][0]["job_id"] == job_id
+    assert (tmp_path / "card" / "curves.svg").read_text().startswith("<svg")
+    report = (tmp_path / "report.html").read_text()
+    assert job_id in report
+    assert "<svg" in report

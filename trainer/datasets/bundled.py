@@ -6,11 +6,14 @@ from trainer.data import DataSet, Split
 from trainer.datasets.manifest import VERSION, Manifest, Origin, SplitFacts, Splits
 from trainer.datasets.options import ImportOptions
 
+LICENCES = {"mnist5k": "CC BY-SA 3.0", "gaussian": None}
+
 
 def describe(dataset: DataSet) -> Manifest:
     """A manifest of a data set in memory."""
     _, channels, height, width = dataset.train.images.shape
     pixels = dataset.train.images
+    options = ImportOptions(licence=LICENCES.get(dataset.name))
     return Manifest(
         version=VERSION,
         name=dataset.name,
@@ -22,7 +25,13 @@ def describe(dataset: DataSet) -> Manifest:
         splits=Splits(**{name: _facts(split, len(dataset.classes)) for name, split in dataset.splits()}),
         mean=tuple(pixels.mean((0, 2, 3)).tolist()),
         std=tuple(pixels.std((0, 2, 3)).tolist()),
-        origin=Origin(source="annealer", container="folder", format="idx", options=ImportOptions(), versions={}),
+        origin=Origin(
+            source="annealer",
+            container="folder",
+            format="idx",
+            options=options,
+            versions={},
+        ),
     )
 
 

@@ -61,6 +61,12 @@ class ImportOptions(Part):
     classes: tuple[str, ...] | None = Field(
         default=None, description="Names of the classes in the order of their numbers, where the source has none."
     )
+    licence: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Under which the images may be used, for model cards; no part of the data set's id.",
+    )
     skip_unreadable: bool = Field(
         default=False, description="Leave out images that cannot be read and keep the list, instead of refusing all."
     )

@@ -35,6 +35,7 @@ function facts() {
     ["Owner", found.owner ?? "comes with Annealer"],
     found.owner && ["Made", time(found.created_at)],
     found.origin && ["Made of", found.origin.source],
+    found.origin?.options.licence && ["Licence", found.origin.options.licence],
     found.links.job && ["Import", el("a", { href: found.links.job.replace("/v1", "") }, "its job")],
   ].filter(Boolean);
 }

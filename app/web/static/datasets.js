@@ -81,6 +81,7 @@ function options() {
     ...(height || width ? { size: [height || width, width || height] } : {}),
     ...($("fit").value !== "crop" ? { fit: $("fit").value } : {}),
     ...($("channels").value ? { channels: Number($("channels").value) } : {}),
+    ...($("licence").value.trim() ? { licence: $("licence").value.trim() } : {}),
     ...($("skip_unreadable").checked ? { skip_unreadable: true } : {}),
   };
 }

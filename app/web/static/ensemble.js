@@ -24,6 +24,7 @@ function draw() {
   $("status").className = `badge ${found.status}`;
   $("status").textContent = isScored ? "scored" : found.status;
   $("facts").replaceChildren(...facts().map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  $("card").hidden = !isScored;
   $("delete").hidden = found.kind !== "combined" || !FINAL.includes(found.status);
   $("rescore").hidden = found.kind === "combined" || !isScored || found.averaged !== null;
   drawMembers();
