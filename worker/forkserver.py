@@ -1,6 +1,6 @@
 """Children from a server that has imported torch: some 10 ms to a running child, where a new process needs seconds."""
 
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import threading
@@ -97,6 +97,19 @@ def machine() -> Machine:
     return found
 
 
+def _let_go() -> None:
+    """In a child: be no reason for the server to stay.
+
+    It ends when nobody is left who could ask it for a child, and takes all children with it. Each child could ask, too:
+    one that is stopped, or hangs in a kernel, would keep itself and the server for as long as the machine runs.
+    """
+    server: Any = multiprocessing.forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
+
+
 def _call(function: str, *arguments: Any) -> None:
     """Find the function in the child, so that this process need not import torch."""
+    _let_go()
     getattr(import_module("worker.child"), function)(*arguments)

@@ -41,6 +41,8 @@ CLOSINGS = {
     Outcome.RELEASED: {"released", "paused", "cancelled"},
 }
 """How an attempt's end is told."""
+WHILE_IT_WAITED = " while it was "
+"""In the events of jobs that are paused or cancelled while they are queued or paused."""
 ONCE_AN_ATTEMPT = {"training_started", "dataset_packed", "snapshot_taken", "ensemble_scored", *BEGINNINGS}
 PASSING = {"workers"}
 """Tables that change by themselves."""
@@ -165,7 +167,12 @@ def _attempt(attempt: Attempt, events: Sequence[Event]) -> Iterator[tuple[Kind, 
         return
     if not events or events[0].kind != ("started" if number == 1 else "resumed"):
         yield "inconsistent", f"attempt {number} was claimed untold"
-    closings = [event.kind for event in events if event.kind in CLOSINGS[attempt.outcome]]
+    closings = [
+        event.kind
+        for event in events
+        # What becomes of a job that waits again is no end of the attempt before.
+        if event.kind in CLOSINGS[attempt.outcome] and WHILE_IT_WAITED not in event.message
+    ]
     if len(closings) != 1:
         yield "inconsistent", f"attempt {number}, {attempt.outcome}, was closed by {closings or 'no event'}"
     told = Counter((event.kind, event.message) for event in events if event.kind in ONCE_AN_ATTEMPT)

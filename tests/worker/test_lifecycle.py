@@ -19,6 +19,7 @@ from app.store import events, snapshots, wishes
 from app.store.engine import write
 from app.store.models import Attempt, BlobChunk, Checkpoint
 from app.store.states import Outcome, Status
+from tests.faults.system import is_running, parents
 from tests.servers import await_true
 from tests.shop import Shop
 from tests.worker.conftest import Plant
@@ -162,6 +163,19 @@ def test_a_second_signal_ends_a_worker_at_once(own_plant: Plant, undisturbed: Un
         await_status(own_plant.shop, job, Status.SUCCEEDED)
     assert list((own_plant.folder / "scratch").iterdir()) == []
     assert_same(own_plant.shop, job, undisturbed)
+
+
+def test_a_child_that_is_stopped_does_not_outlive_a_killed_worker(own_plant: Plant) -> None:
+    job = own_plant.shop.submit(**{**LONG, "epochs": 900})
+    own_plant.bell.ring("auto")
+    await_epoch(own_plant.shop, job, 2)
+    (child,) = own_plant.worker.children()
+    _, server, *_ = parents(child)
+
+    os.kill(child, signal.SIGSTOP)
+    own_plant.worker.kill()
+
+    await_true(lambda: not is_running(child) and not is_running(server), 10)
 
 
 def test_a_worker_ends_within_its_grace_while_the_database_does_not_answer(hasty_plant: Plant) -> None:
