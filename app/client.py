@@ -45,6 +45,8 @@ from app.api.schemas import (
     EnsembleView,
     EventList,
     EventView,
+    FileList,
+    FileView,
     JobList,
     JobView,
     LayerStatisticsList,
@@ -62,6 +64,7 @@ from app.api.schemas import (
     WorkerView,
 )
 from app.store.wishes import From
+from trainer.spec.exporting import Format as ExportFormat
 
 DEFAULT_URL = "http://127.0.0.1:8400"
 LONGEST_WAIT = 60
@@ -274,22 +277,26 @@ class Client:
         """A snapshot. Raises `NotFound`."""
         return self._read(SnapshotView, "GET", f"/v1/snapshots/{snapshot_id}")
 
-    def download(self, snapshot: SnapshotView, path: Path) -> None:
-        """Write a snapshot's safetensors file, checked against its hash; a broken download goes on where it broke.
+    def download(self, found: SnapshotView | FileView, path: Path) -> None:
+        """Write a snapshot's or a job's file, checked against its hash; a broken download goes on where it broke.
 
         The file has its name once it is whole.
         """
         partial = path.with_name(path.name + ".partial")
         partial.unlink(missing_ok=True)
-        self._patiently(lambda: self._download(snapshot, partial), patience=PATIENCE_SECONDS)
+        self._patiently(lambda: self._download(found, partial), patience=PATIENCE_SECONDS)
         with partial.open("rb") as file:
             digest = sha256()
             while data := file.read(1024 * 1024):
                 digest.update(data)
-        if digest.hexdigest() != snapshot.sha256:
+        if digest.hexdigest() != found.sha256:
             partial.unlink()
-            raise ClientError(f"Snapshot {snapshot.id} arrived damaged; download it again.")
+            raise ClientError(f"{path.name} arrived damaged; download it again.")
         partial.replace(path)
+
+    def files(self, job_id: str) -> Sequence[FileView]:
+        """What a job was asked to make, by name; whole once it has succeeded. Raises `NotFound`."""
+        return self._read(FileList, "GET", f"/v1/jobs/{job_id}/files").items
 
     def ensemble(self, id: str) -> EnsembleView:
         """An ensemble by its id, or the one that a job makes by the job's. Raises `NotFound` while there is none."""
@@ -459,6 +466,27 @@ class Client:
 
         return self._patiently(ask, patience=patience)
 
+    def predict_dataset(
+        self, id: str, spec: Mapping[str, Any], *, idempotency_key: str | None = None, owner: str | None = None
+    ) -> JobView:
+        """Queue the job that predicts a whole data set, as `PredictionSpec` says; its table is among its `files`.
+
+        `id` is that of a snapshot, an ensemble, or a job that makes one. Raises and repeats itself as `submit` does.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        headers |= {"Annealer-Owner": owner} if owner else {}
+        path = f"{self._model_path(id)}/batch-predict"
+        return self._patiently(
+            lambda: self._read(JobView, "POST", path, json=spec, headers=headers), patience=PATIENCE_SECONDS
+        )
+
+    def export(self, id: str, format: ExportFormat = "onnx") -> JobView:
+        """The job that makes one file of a model for other programs; asked again, it is the same. `files` has it."""
+        path = f"{self._model_path(id)}/export"
+        return self._patiently(
+            lambda: self._read(JobView, "POST", path, json={"format": format}), patience=PATIENCE_SECONDS
+        )
+
     def _model_path(self, id: str) -> str:
         """Where a snapshot, an ensemble, or the one that a job makes, is."""
         if id.startswith("snap_"):
@@ -483,13 +511,14 @@ class Client:
         timeout = httpx.Timeout(self._timeout, write=PATIENCE_SECONDS, read=PATIENCE_SECONDS)
         self._call("PUT", f"/v1/uploads/{upload_id}/parts/{number}", content=part, headers=headers, timeout=timeout)
 
-    def _download(self, snapshot: SnapshotView, partial: Path) -> None:
+    def _download(self, found: SnapshotView | FileView, partial: Path) -> None:
         have = partial.stat().st_size if partial.exists() else 0
-        if have == snapshot.size:
+        if have == found.size:
             return
-        headers = {"Range": f"bytes={have}-", "If-Range": f'"{snapshot.sha256}"'} if have else {}
+        headers = {"Range": f"bytes={have}-", "If-Range": f'"{found.sha256}"'} if have else {}
+        address = found.weights if isinstance(found, SnapshotView) else found.url
         try:
-            with self._http.stream("GET", snapshot.weights, headers=headers) as answer:
+            with self._http.stream("GET", address, headers=headers) as answer:
                 if answer.is_error:
                     answer.read()
                     raise _refusal(answer)

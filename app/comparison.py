@@ -6,7 +6,7 @@ from math import cos, fsum, pi, sin, sqrt, tan
 from typing import Any
 
 from trainer.parsing import pointer
-from trainer.spec.training import SERVED_BY
+from trainer.spec.queued import SERVED_BY
 
 CONFIDENCE = 0.95
 HALVINGS = 60

@@ -138,9 +138,9 @@ def _store_problem(error: store.StoreError) -> Problem:
             members: dict[str, Any] = {"from": error.before, "to": error.after, "allowed": list(error.allowed)}
             return Problem(409, "move-refused", str(error), **members)
         case store.InUse():
-            return Problem(409, "in-use", str(error), ensembles=list(error.ensembles))
+            return Problem(409, "in-use", str(error), needed_by=list(error.users))
         case store.DatasetInUse():
-            return Problem(409, "in-use", str(error), jobs=list(error.jobs))
+            return Problem(409, "in-use", str(error), needed_by=list(error.jobs))
         case store.DatasetKept() | store.UploadInUse():
             return Problem(409, "in-use", str(error))
         case store.NameTaken():

@@ -20,6 +20,7 @@ from app.api.schemas import (
     EnsembleView,
     EpochView,
     EventView,
+    FileView,
     JobView,
     KeyView,
     LayerStatisticsView,
@@ -267,6 +268,14 @@ def snapshot_table(snapshots: Iterable[SnapshotView]) -> Table:
     table = _table("number", "epoch", "accuracy", "error", "negative log-likelihood", "bytes", "id")
     for one in snapshots:
         table.add_row(str(one.number), str(one.epoch), *_figures(one.scores), f"{one.size:,}", one.id)
+    return table
+
+
+def files_table(files: Iterable[FileView]) -> Table:
+    """Files of a job, a line each."""
+    table = _table("name", "kind", "bytes", "sha256")
+    for one in files:
+        table.add_row(one.name, one.media_type, f"{one.size:,}", one.sha256)
     return table
 
 

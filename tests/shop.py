@@ -114,8 +114,12 @@ class Shop:
 
     def snapshots(self, *claims: Claim) -> list[str]:
         """Ids of all snapshots of trainings, in order."""
+        return [id for claim in claims for id in self.snapshots_of(claim.job_id)]
+
+    def snapshots_of(self, job_id: str) -> list[str]:
+        """Ids of a training's snapshots, in order."""
         with read(self.engine) as session:
-            return [one.id for claim in claims for one in taken.of_job(session, claim.job_id)]
+            return [one.id for one in taken.of_job(session, job_id)]
 
     def ensemble(self, ids: Sequence[str], *, owner: str = "default", **changes: Any) -> Ensemble:
         """An ensemble of snapshots, whose scoring waits in the queue."""

@@ -20,7 +20,7 @@ HISTOGRAM_EDGES = (*(-magnitude for magnitude in reversed(_MAGNITUDES)), *_MAGNI
 """What lies between two neighbours is a bin, and what lies beyond the ends: half decades on both sides of zero, from
 1e-8 to 1e3, so that vanishing values can be told apart."""
 
-Phase = Literal["loading_data", "training", "scoring", "saving"]
+Phase = Literal["loading_data", "training", "scoring", "predicting", "exporting", "saving"]
 EnsembleKind = Literal["snapshots", "independent", "swa", "ema"]
 
 
@@ -263,6 +263,15 @@ class DatasetPacked:
 
 
 @dataclass(frozen=True)
+class FileWritten:
+    """A file that the work was asked for, of so many bytes."""
+
+    name: str
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True)
 class TaskStopped:
     """Work that is no training was asked to stop: it will begin anew."""
 
@@ -297,6 +306,7 @@ Event = (
     | EnsembleMeasured
     | PackFileWritten
     | DatasetPacked
+    | FileWritten
     | TaskStopped
     | TaskFinished
 )

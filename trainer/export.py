@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import log
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from trainer import snapshot, tensorfile
 from trainer.combine import Combination
 from trainer.errors import TrainerError
+from trainer.events import Advanced, Event, FileWritten, PhaseStarted, TaskFinished
+from trainer.spec.exporting import SUFFIXES, Format, ResolvedExport
 
-Format = Literal["safetensors", "onnx", "torch-export"]
-SUFFIXES: Mapping[Format, str] = {"safetensors": "safetensors", "onnx": "onnx", "torch-export": "pt2"}
 DESCRIPTION = "annealer.json"
 KEY = "annealer"
 EXAMPLES = 2
@@ -83,6 +83,19 @@ def export(parts: Sequence[Part], how: Combination, temperature: float | None, k
     return path
 
 
+def events(spec: ResolvedExport, paths: Sequence[Path], folder: Path) -> Iterator[Event]:
+    """Export as a spec says; `paths` are the files of the model's members, in order. Raises `CannotExport`."""
+    model = spec.model
+    yield PhaseStarted("exporting")
+    parts = [Part(one.snapshot_id, path, one.weight) for one, path in zip(model.members, paths, strict=True)]
+    export(parts, model.combine, model.temperature, spec.format, folder)
+    yield Advanced(1, 1)
+    for path in sorted(folder.iterdir()):
+        media_type = "application/json" if path.suffix == ".json" else "application/octet-stream"
+        yield FileWritten(path.name, media_type, path.stat().st_size)
+    yield TaskFinished()
+
+
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of an exported safetensors file, and its description. Raises `ValueError`."""
     tensors, described = tensorfile.read(path)
@@ -124,7 +137,7 @@ def _write_onnx(model: Exported, described: Mapping[str, Any], path: Path) -> No
         import onnx
         import onnxscript  # noqa: F401 (torch.onnx needs it)
     except ImportError:
-        raise CannotExport("ONNX needs two packages: pip install 'annealer[export]'.") from None
+        raise CannotExport("ONNX needs two packages: pip install onnx onnxscript.") from None
     with warnings.catch_warnings():
         # torch's exporter calls what torch has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
@@ -151,16 +164,17 @@ def _traced(model: Exported, described: Mapping[str, Any]) -> torch.export.Expor
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Export what a description on standard input names: `members` with their files, `combine`, `temperature`."""
+    """Make one network of snapshots, files of `python -m trainer` or of `annealer`, in equal shares."""
     parser = argparse.ArgumentParser(prog="python -m trainer.export", description=main.__doc__)
-    parser.add_argument("--format", required=True, choices=get_args(Format))
+    parser.add_argument("snapshots", nargs="+", type=Path, metavar="SNAPSHOT", help="a safetensors file")
+    parser.add_argument("--format", default="onnx", choices=get_args(Format))
+    parser.add_argument("--combine", default="mean", choices=["mean", "geometric_mean"])
     parser.add_argument("--out", required=True, type=Path, help="folder for the files")
     asked = parser.parse_args(arguments)
-    wish = json.load(sys.stdin)
-    parts = [Part(one["snapshot_id"], Path(one["path"]), one["weight"]) for one in wish["members"]]
+    parts = [Part(path.stem, path, 1.0) for path in asked.snapshots]
     try:
-        export(parts, wish["combine"], wish["temperature"], asked.format, asked.out)
-    except (CannotExport, ValueError) as error:
+        export(parts, asked.combine, None, asked.format, asked.out)
+    except (CannotExport, OSError, ValueError) as error:
         sys.exit(str(error))
 
 

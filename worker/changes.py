@@ -7,6 +7,7 @@ from typing import Any
 from app.store.checkpoints import CheckpointRef
 from app.store.datasets import PackFile
 from app.store.ensembles import MeasuredEnsemble, NewEnsemble
+from app.store.files import NewFile
 from app.store.reports import Changes, Progress
 from app.store.snapshots import NewSnapshot
 from app.store.states import Phase
@@ -18,6 +19,7 @@ from trainer.events import (
     EnsembleMeasured,
     EnsembleScored,
     EpochFinished,
+    FileWritten,
     LayersInspected,
     LintFound,
     NetworkPruned,
@@ -80,6 +82,10 @@ def _add(changes: Changes, message: Message, hashes: Mapping[str, str]) -> None:
         case DatasetPacked():
             changes.manifest = event.manifest
             changes.events.append(_packed(Manifest.model_validate(event.manifest, strict=False)))
+        case FileWritten():
+            changes.files.append(NewFile(event.name, event.media_type, event.size, hashes[str(message.file)]))
+            told = f"The file {event.name} was made: {event.size:,} bytes."
+            changes.events.append(("file_written", told, {"name": event.name, "size": event.size}))
         case EnsembleMeasured():
             changes.measured = MeasuredEnsemble(event.shares, event.report, event.geometric_mean, event.majority_vote)
             chosen = sum(share > 0 for share in event.shares)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from trainer import checkpoint, data, device, snapshot
+from trainer import checkpoint, data, device, export, snapshot
 from trainer.datasets.pack import open_pack
 from trainer.errors import (
     DataInvalid,
@@ -39,22 +39,28 @@ from trainer.events import (
     Advanced,
     CheckpointReady,
     Event,
+    FileWritten,
     PackFileWritten,
     SnapshotTaken,
     StepsFinished,
     TrainingStarted,
 )
 from trainer.parsing import parse, parse_as
+from trainer.predictions import predict_all
 from trainer.replicas import meet, meeting_file
 from trainer.scoring import score
+from trainer.spec.exporting import ResolvedExport
+from trainer.spec.prediction import ResolvedPrediction
 from trainer.spec.scoring import ScoringSpec
 from trainer.train import Resume, train
 from worker import disk, intake
 from worker.machine import Machine
-from worker.order import STOP, Data, ImportTask, Order, ScoringTask, TrainingTask
+from worker.order import STOP, Data, ExportTask, ImportTask, Order, PredictionTask, ScoringTask, TrainingTask
 from worker.wire import Failed, Message, encode
 
 OUTBOX_EVENTS = 64
+FILES = "files"
+"""The folder of what a job is to make, in the attempt's scratch folder."""
 
 
 class Outbox(threading.Thread):
@@ -107,6 +113,8 @@ class Outbox(threading.Thread):
                 checkpoint.write(self._scratch / name, tensors, facts)
             case PackFileWritten(name=name):
                 return f"{intake.PACK}/{name}"
+            case FileWritten(name=name):
+                return f"{FILES}/{name}"
             case _:
                 return None
         return name
@@ -200,6 +208,10 @@ def _events(order: Order, stop: threading.Event) -> Iterator[Event]:
             yield from _train(order, order.task, stop)
         case ScoringTask():
             yield from _score(order, order.task, stop)
+        case PredictionTask():
+            yield from _predict(order, order.task, stop)
+        case ExportTask():
+            yield from _export(order, order.task)
         case ImportTask():
             intake.confine(order.task.memory_bytes, order.task.processor_seconds)
             yield from intake.run(order.task, order.scratch, stop.is_set)
@@ -226,6 +238,17 @@ def _train(order: Order, task: TrainingTask, stop: threading.Event) -> Iterator[
 def _score(order: Order, task: ScoringTask, stop: threading.Event) -> Iterator[Event]:
     spec, dataset = parse_as(ScoringSpec, task.spec), _load(task.data)
     yield from score(spec, dataset, task.members, device=torch.device(order.device), stop=stop.is_set)
+
+
+def _predict(order: Order, task: PredictionTask, stop: threading.Event) -> Iterator[Event]:
+    spec, dataset, folder = parse_as(ResolvedPrediction, task.spec), _load(task.data), order.scratch / FILES
+    folder.mkdir()
+    yield from predict_all(spec, dataset, task.members, folder, device=torch.device(order.device), stop=stop.is_set)
+
+
+def _export(order: Order, task: ExportTask) -> Iterator[Event]:
+    spec = parse_as(ResolvedExport, task.spec)
+    yield from export.events(spec, task.members, order.scratch / FILES)
 
 
 def _load(wanted: Data) -> data.DataSet:

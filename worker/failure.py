@@ -12,6 +12,8 @@ from worker.wire import Failed
 OUT_OF_MEMORY = {
     Kind.TRAINING: "Lower batch_size, make the network smaller or give the worker more memory.",
     Kind.SCORING: "Score fewer members, or give the worker more memory.",
+    Kind.PREDICTION: "Take an ensemble of fewer members, or give the worker more memory.",
+    Kind.EXPORT: "Take an ensemble of fewer members, or give the worker more memory.",
     Kind.IMPORT: "Give smaller images or tables, or the worker more memory.",
 }
 """What to do about it, by what is done."""
@@ -63,6 +65,12 @@ def dataset_damaged(name: str) -> Failure:
 def member_damaged(number: int) -> Failure:
     """The weights of a snapshot that is to be scored are not whole; counted as its job counts them."""
     return _broken("snapshot_damaged", f"The stored weights of a member, snapshot {number} of its job, are damaged.")
+
+
+def member_gone() -> Failure:
+    """A snapshot of the model has been deleted, or taken anew, since it was asked for."""
+    message = "A snapshot of the model has been deleted, or taken anew, since this was asked for."
+    return Failure(FailureClass.USER, "snapshot_gone", message, {}, "Ask again for what there is now.", None)
 
 
 def of_the_worker(error: Exception, scratch: Path) -> Failure:

@@ -42,6 +42,23 @@ class ScoringTask:
 
 
 @dataclass(frozen=True)
+class PredictionTask:
+    """Predict a whole data set with members, files of snapshots, as a spec says."""
+
+    spec: str
+    data: Data
+    members: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class ExportTask:
+    """Make one file of members, files of snapshots, as a spec says."""
+
+    spec: str
+    members: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
 class ImportTask:
     """Make a data set as a spec says: of a file that was uploaded, or (None) of what everybody knows by name.
 
@@ -56,7 +73,7 @@ class ImportTask:
     processor_seconds: int
 
 
-Task = TrainingTask | ScoringTask | ImportTask
+Task = TrainingTask | ScoringTask | ImportTask | PredictionTask | ExportTask
 """What is to be done: one type a kind of job, and for each a function of `worker.child`."""
 
 

@@ -12,7 +12,7 @@ from app.store.snapshots import SnapshotRef
 from app.store.states import Kind
 from app.store.uploads import UploadRef
 from trainer.datasets.limits import Limits
-from worker.order import Data, ImportTask, ScoringTask, Task, TrainingTask
+from worker.order import Data, ExportTask, ImportTask, PredictionTask, ScoringTask, Task, TrainingTask
 from worker.settings import WorkerSettings
 
 
@@ -34,6 +34,10 @@ class Damaged(Exception):
         self.ref = ref
 
 
+class MemberGone(Exception):
+    """A snapshot that was to predict or to be exported is not there any more."""
+
+
 class UploadUnfit(Exception):
     """What is to be imported is gone, or is not what was announced."""
 
@@ -47,14 +51,27 @@ def tasks(
 ) -> list[Task]:
     """One for each of `count` processes; files are fetched into `folder` for the first, a data set lies in `pack`.
 
-    Raises `Damaged`, or `UploadUnfit`.
+    Raises `Damaged`, `MemberGone` or `UploadUnfit`.
     """
-    if claim.kind is Kind.IMPORT:
-        return [_import(claim, settings, fetcher, folder)]
-    if claim.kind is Kind.SCORING:
-        members = zip((ref.id for ref in claim.snapshots), _snapshots(claim, fetcher, folder), strict=True)
-        return [ScoringTask(claim.spec_json, _data(claim, pack), tuple(members))]
-    first = TrainingTask(
+    match claim.kind:
+        case Kind.TRAINING:
+            first = _training(claim, settings, fetcher, folder, pack)
+            return [first, *[replace(first, checkpoint=None, snapshots=())] * (count - 1)]
+        case Kind.SCORING:
+            members = zip((ref.id for ref in claim.snapshots), _snapshots(claim, fetcher, folder), strict=True)
+            return [ScoringTask(claim.spec_json, _data(claim, pack), tuple(members))]
+        case Kind.PREDICTION:
+            return [PredictionTask(claim.spec_json, _data(claim, pack), _model(claim, fetcher, folder))]
+        case Kind.EXPORT:
+            return [ExportTask(claim.spec_json, _model(claim, fetcher, folder))]
+        case Kind.IMPORT:
+            return [_import(claim, settings, fetcher, folder)]
+
+
+def _training(
+    claim: Claim, settings: WorkerSettings, fetcher: Fetcher, folder: Path, pack: Path | None
+) -> TrainingTask:
+    return TrainingTask(
         spec=claim.spec_json,
         data=_data(claim, pack),
         checkpoint=_checkpoint(claim, fetcher, folder),
@@ -62,7 +79,6 @@ def tasks(
         checkpoint_seconds=settings.checkpoint_seconds,
         report_seconds=settings.report_seconds,
     )
-    return [first, *[replace(first, checkpoint=None, snapshots=())] * (count - 1)]
 
 
 def _import(claim: Claim, settings: WorkerSettings, fetcher: Fetcher, folder: Path) -> ImportTask:
@@ -105,6 +121,13 @@ def _snapshots(claim: Claim, fetcher: Fetcher, folder: Path) -> tuple[Path, ...]
         _fetched(ref, fetcher, folder / f"resume-snapshot-{place}.safetensors")
         for place, ref in enumerate(claim.snapshots, 1)
     )
+
+
+def _model(claim: Claim, fetcher: Fetcher, folder: Path) -> tuple[Path, ...]:
+    """The members of the spec's model, in order."""
+    if [ref.id for ref in claim.snapshots] != [member["snapshot_id"] for member in claim.spec["model"]["members"]]:
+        raise MemberGone
+    return _snapshots(claim, fetcher, folder)
 
 
 def _fetched(ref: CheckpointRef | SnapshotRef, fetcher: Fetcher, path: Path) -> Path:

@@ -29,7 +29,7 @@ from worker.keeper import Keeper
 from worker.ledger import Ledger, Replaced
 from worker.order import Order
 from worker.output import Output
-from worker.preparation import Damaged, UploadUnfit
+from worker.preparation import Damaged, MemberGone, UploadUnfit
 from worker.spool import Spool
 from worker.station import Station
 from worker.team import PEER_LOST, Team
@@ -114,6 +114,9 @@ class Supervisor:
             tasks = preparation.tasks(self.claim, settings, self._ledger, self.scratch, pack, count)
         except Damaged as damaged:
             self._reject(damaged.ref)
+            return None
+        except MemberGone:
+            self._finish(failure.member_gone())
             return None
         except UploadUnfit as unfit:
             self._finish(failure.upload_unfit(unfit.upload))

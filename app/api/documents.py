@@ -9,7 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from app.api.schemas import KeyRequest, PredictRequest, ProblemView, RetryRequest, UploadRequest
 from app.errors import CONTENT_TYPE
 from trainer.spec import TrainingSpec
+from trainer.spec.exporting import ExportSpec
 from trainer.spec.importing import ImportSpec
+from trainer.spec.prediction import PredictionSpec
 from trainer.spec.scoring import ScoringSpec
 
 REF = "#/components/schemas/{model}"
@@ -157,6 +159,33 @@ IMAGES_BODY: dict[str, Any] = {
     }
 }
 
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="PredictionSpec")},
+                "examples": {
+                    "a split as CSV": {"value": {"dataset": "mnist5k", "splits": ["validation"]}},
+                    "everything as Parquet": {"value": {"dataset": "mnist5k", "format": "parquet"}},
+                },
+            }
+        },
+    }
+}
+
+EXPORT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(model="ExportSpec")},
+                "examples": {"ONNX": {"value": {"format": "onnx"}}},
+            }
+        },
+    }
+}
+
 RETRY_BODY: dict[str, Any] = {
     "requestBody": {
         "required": False,
@@ -203,6 +232,14 @@ SUBMITTED: dict[int | str, dict[str, Any]] = {
             },
         }
     }
+}
+
+MADE_JOB: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The job is there already.",
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="JobView")}}},
+    },
+    201: {"headers": {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}},
 }
 
 MADE_ENSEMBLE: dict[int | str, dict[str, Any]] = {
@@ -298,6 +335,8 @@ DOCUMENTED = (
     TrainingSpec,
     ScoringSpec,
     ImportSpec,
+    PredictionSpec,
+    ExportSpec,
     UploadRequest,
     PredictRequest,
     RetryRequest,
@@ -325,16 +364,7 @@ def install(app: FastAPI, version: str) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=TITLE, version=version, description=DESCRIPTION, routes=app.routes)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (
-                TrainingSpec,
-                ScoringSpec,
-                ImportSpec,
-                UploadRequest,
-                PredictRequest,
-                RetryRequest,
-                KeyRequest,
-                ProblemView,
-            ):
+            for model in DOCUMENTED:
                 schema = model.model_json_schema(ref_template=REF)
                 schemas |= schema.pop("$defs", {})
                 schemas[model.__name__] = schema

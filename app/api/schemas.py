@@ -83,6 +83,7 @@ class LinksView(View):
     layers: str
     snapshots: str
     ensemble: str
+    files: str
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -309,6 +310,22 @@ class VoteScoresView(View):
     error: Share = Field(description="1 - accuracy.")
 
 
+class FileView(View):
+    """A file that a job was asked for."""
+
+    name: str
+    media_type: str
+    size: int = Field(description="In bytes.")
+    sha256: Sha256
+    url: str = Field(description="Where its bytes are.")
+
+
+class FileList(View):
+    """The files of a job, by name."""
+
+    items: list[FileView]
+
+
 class EnsembleLinksView(View):
     """Where an ensemble and its job are."""
 
@@ -490,8 +507,7 @@ class ProblemView(View):
     from_: str | None = Field(default=None, alias="from", description="409: the job's status.")
     to: str | None = Field(default=None, description="409: the status that it cannot take.")
     allowed: list[Action] | None = Field(default=None, description="409: what may be asked of the job instead.")
-    jobs: list[str] | None = Field(default=None, description="409: those that need what was to go.")
-    ensembles: list[str] | None = Field(default=None, description="409: those that need what was to go.")
+    needed_by: list[str] | None = Field(default=None, description="409: what needs that which was to go.")
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 

@@ -1,18 +1,17 @@
 """`/v1/snapshots`: models worth keeping, and their files."""
 
-import re
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 from PIL import Image
 
 from app.api import documents
 from app.api.deps import EngineOf, JobId, Reader, SnapshotId, matches, require_job
+from app.api.downloads import RESPONSES, DownloadOf
 from app.api.schemas import SnapshotList, SnapshotView
 from app.api.views import snapshot_view
 from app.errors import Problem
@@ -22,12 +21,10 @@ from trainer import filters
 
 router = APIRouter(prefix="/v1", tags=["snapshots"])
 
-FILE, PNG = "application/octet-stream", "image/png"
+PNG = "image/png"
 MOST_DRAWN = 256
 TILE_PIXELS = 32
 """That a filter has at least in a picture: small ones are enlarged."""
-PIECE_BYTES = 256 * 1024
-FILE_CONTENT = {FILE: {"schema": {"type": "string", "format": "binary"}}}
 
 
 @router.get("/jobs/{job_id}/snapshots", summary="A job's snapshots", responses=documents.problems(404, 422, 503))
@@ -52,46 +49,14 @@ def show(caller: Reader, snapshot_id: SnapshotId, engine: EngineOf) -> SnapshotV
     "/snapshots/{snapshot_id}/weights",
     summary="A snapshot's file",
     response_class=StreamingResponse,
-    responses={
-        200: {"content": FILE_CONTENT},
-        206: {"description": "Part of the file.", "content": FILE_CONTENT},
-        304: {"description": "You have it."},
-        **documents.problems(404, 416, 422, 503),
-    },
+    responses=RESPONSES,
 )
-def weights(
-    request: Request,
-    caller: Reader,
-    snapshot_id: SnapshotId,
-    engine: EngineOf,
-    range: Annotated[str | None, Header(description="One range of bytes.")] = None,
-    if_range: Annotated[str | None, Header(description="The range only if this is the ETag.")] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Response:
+def weights(caller: Reader, snapshot_id: SnapshotId, engine: EngineOf, download: DownloadOf) -> Response:
     """safetensors: the network's weights, and all that is needed to rebuild it in the header."""
     with read(engine) as session:
         snapshot = snapshots.get(session, snapshot_id)
         size = blobs.size(session, snapshot.sha256)
-    etag = f'"{snapshot.sha256}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "Content-Disposition": f'attachment; filename="{snapshot.id}.safetensors"',
-    }
-    if matches(if_none_match, etag):
-        return Response(status_code=304, headers=headers)
-    start, end, status = 0, size, 200
-    if range and (if_range is None or if_range == etag):
-        part = byte_range(range, size)
-        if part:
-            (start, end), status = part, 206
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    headers["Content-Length"] = str(end - start)
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=FILE)
-    pieces = _pieces(blobs.stream(engine, snapshot.sha256, start, end))
-    return StreamingResponse(pieces, status, headers, FILE)
+    return download.of(snapshot.sha256, size, f"{snapshot.id}.safetensors")
 
 
 @router.get(
@@ -128,31 +93,3 @@ def first_filters(
     zoom = max(1, -(-TILE_PIXELS // max(weights.shape[2:])))
     Image.fromarray(filters.draw(weights, zoom)).save(picture, "PNG")
     return Response(picture.getvalue(), 200, headers, PNG)
-
-
-def _pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """In pieces so small that several, on their way to a client that reads slowly, hold little."""
-    for chunk in chunks:
-        for start in range(0, len(chunk), PIECE_BYTES):
-            yield chunk[start : start + PIECE_BYTES]
-
-
-def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """Start and end (exclusive) of a single range; None where the header is to be ignored (RFC 9110, 14.2).
-
-    Raises `Problem` where the range lies outside the file.
-    """
-    match = re.fullmatch(r"bytes=(\d{1,18})?-(\d{1,18})?", header.strip())
-    if match is None or not (match[1] or match[2]):
-        return None
-    if match[1] is None:
-        start, end = max(0, size - int(match[2])), size
-    else:
-        start = int(match[1])
-        end = min(size, int(match[2]) + 1) if match[2] else size
-        if match[2] and int(match[2]) < start:
-            return None
-    if start >= size or start >= end:
-        headers = {"Content-Range": f"bytes */{size}"}
-        raise Problem(416, "range-not-satisfiable", f"The file has {size} bytes.", headers=headers)
-    return start, end

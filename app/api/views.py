@@ -19,6 +19,7 @@ from app.api.schemas import (
     EpochView,
     ErrorView,
     EventView,
+    FileView,
     JobSummaryView,
     JobView,
     KeyView,
@@ -43,7 +44,7 @@ from app.api.schemas import (
 )
 from app.store import datasets, ensembles, jobs, metrics, turns, uploads
 from app.store.ensembles import Member
-from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, LayerStats, Snapshot, Upload, Worker
+from app.store.models import ApiKey, Dataset, Ensemble, Epoch, Event, Job, JobFile, LayerStats, Snapshot, Upload, Worker
 from app.store.states import FailureClass, Kind, Phase
 from app.store.workers import Running
 from trainer.document import Document
@@ -116,6 +117,17 @@ def snapshot_view(snapshot: Snapshot, size: int) -> SnapshotView:
         provenance=snapshot.provenance,
         created_at=snapshot.created_at,
         weights=f"/v1/snapshots/{snapshot.id}/weights",
+    )
+
+
+def file_view(file: JobFile) -> FileView:
+    """A file of a job."""
+    return FileView(
+        name=file.name,
+        media_type=file.media_type,
+        size=file.size,
+        sha256=file.sha256,
+        url=f"/v1/jobs/{file.job_id}/files/{file.name}",
     )
 
 
@@ -393,6 +405,7 @@ def _job(job: Job, newest: Epoch | None, position: int | None) -> JobView:
             layers=f"{here}/layers",
             snapshots=f"{here}/snapshots",
             ensemble=f"{here}/ensemble",
+            files=f"{here}/files",
         ),
     )
 

@@ -77,6 +77,26 @@ def snapshots(
 
 
 @commands.command()
+def files(
+    job_id: JobId,
+    download: Annotated[Path | None, typer.Option(metavar="DIR", help="Write them into a folder.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the files that a job was asked for, or download them."""
+    from app import screen
+
+    with terminal.client(url) as client:
+        found = client.files(job_id)
+        terminal.show(as_json, found, screen.files_table)
+        if download:
+            download.mkdir(parents=True, exist_ok=True)
+            for file in found:
+                client.download(file, download / file.name)
+                typer.echo(str(download / file.name), err=as_json)
+
+
+@commands.command()
 def filters(
     snapshot: Annotated[
         str, typer.Argument(metavar="SNAPSHOT", help="Id of a snapshot, or its file.", show_default=False)

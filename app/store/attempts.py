@@ -10,7 +10,7 @@ nothing; a worker that finds its attempt closed asks `ended` whether it has done
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.store import blobs, checkpoints, datasets, ensembles, events, imports, jobs, layers, metrics, snapshots
+from app.store import blobs, checkpoints, datasets, ensembles, events, files, imports, jobs, layers, metrics, snapshots
 from app.store.checkpoints import CheckpointRef
 from app.store.clock import from_now, now, seconds_between
 from app.store.errors import Fenced
@@ -71,6 +71,8 @@ def record(session: Session, job_id: str, attempt: int, lease_seconds: float, ch
         datasets.store_file(session, job, file)
     if changes.manifest:
         datasets.store_manifest(session, job, changes.manifest)
+    for written in changes.files:
+        files.store(session, job_id, written)
     for kind, message, data in changes.events:
         events.append(session, job, kind, message, data)
     job.version += 1

@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from app.store.clock import ago, now
 from app.store.engine import insert_unless_there, read, retry
 from app.store.errors import BlobDamaged
-from app.store.models import Blob, BlobChunk, Checkpoint, DatasetFile, Snapshot, UploadPart
+from app.store.models import Blob, BlobChunk, Checkpoint, DatasetFile, JobFile, Snapshot, UploadPart
 
 CHUNK_BYTES = 1024 * 1024
 MOST_COLLECTED = 100
 MOST_RELEASED = 32
 LARGEST_RELEASED = 64 * CHUNK_BYTES
-REFERRING = (Snapshot, Checkpoint, DatasetFile, UploadPart)
+REFERRING = (Snapshot, Checkpoint, DatasetFile, UploadPart, JobFile)
 """Tables whose rows keep the blob of their `sha256`."""
 
 

@@ -18,6 +18,14 @@ from app.store.uploads import UploadRef
 from trainer.data import DataFacts
 from trainer.offer import Offer
 
+NEEDED = {
+    Kind.TRAINING: snapshots.of_job,
+    Kind.SCORING: ensembles.members_of_job,
+    Kind.PREDICTION: snapshots.used_by,
+    Kind.EXPORT: snapshots.used_by,
+}
+"""Snapshots that a job goes on from, or works with, by its kind."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -86,11 +94,8 @@ def claim(
     _tell_start(session, job, worker_id, device, step)
     session.flush()
     is_import = job.kind is Kind.IMPORT
+    needed = [] if is_import else NEEDED[job.kind](session, job.id)
     dataset = session.get_one(Dataset, job.dataset_id) if job.dataset_id and not is_import else None
-    if job.kind is Kind.SCORING:
-        needed = ensembles.members_of_job(session, job.id)
-    else:
-        needed = snapshots.of_job(session, job.id)
     return Claim(
         job_id=job.id,
         attempt=job.attempt,

@@ -116,7 +116,8 @@ def facts(dataset: Dataset) -> DataFacts:
     """What a spec is checked against, of a data set that is ready."""
     found = manifest(dataset)
     assert found is not None
-    return replace(found.facts, name=dataset.name)
+    assert dataset.sha256 is not None
+    return replace(found.facts, name=dataset.name, sha256=dataset.sha256)
 
 
 def manifest(dataset: Dataset) -> Manifest | None:

@@ -3,7 +3,7 @@
 StoreError
 ├── NotFound     no such row
 ├── MoveRefused  the job's status does not allow this; carries from, to and what is allowed
-├── InUse        ensembles are made of the job's snapshots; carries which
+├── InUse        others need the job's snapshots; carries which
 ├── DatasetInUse  jobs need the data set; carries which
 ├── DatasetKept  the data set may not be deleted: it is everybody's, or it is being imported
 ├── NameTaken    another data set has the name, or is to have it
@@ -41,7 +41,7 @@ class MoveRefused(StoreError):
 
     def __init__(self, job_id: str, before: str, after: str, allowed: Sequence[str], because: str = "") -> None:
         instead = f"Allowed now: {', '.join(allowed)}." if allowed else "Nothing is allowed now."
-        sentences = [f"Job {job_id} is {before} and cannot become {after}.", because, instead]
+        sentences = [f"Job {job_id} is {before} and cannot be {after}.", because, instead]
         super().__init__(" ".join(filter(None, sentences)))
         self.job_id = job_id
         self.before = before
@@ -50,12 +50,12 @@ class MoveRefused(StoreError):
 
 
 class InUse(StoreError):
-    """A job may not be `done` while these ensembles have members of it."""
+    """A job may not be `done` while these ensembles and unfinished jobs, `users` by their ids, need its snapshots."""
 
-    def __init__(self, job_id: str, done: str, ensembles: Sequence[str]) -> None:
-        named = ", ".join(ensembles[:5]) + (f" and {len(ensembles) - 5} more" if len(ensembles) > 5 else "")
-        super().__init__(f"Job {job_id} cannot be {done}: its snapshots are members of {named}. Delete these first.")
-        self.ensembles = tuple(ensembles)
+    def __init__(self, job_id: str, done: str, users: Sequence[str]) -> None:
+        named = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+        super().__init__(f"Job {job_id} cannot be {done}: its snapshots are needed by {named}. Delete these first.")
+        self.users = tuple(users)
 
 
 class DatasetInUse(StoreError):

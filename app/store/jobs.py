@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.store import blobs, cursors, datasets, events, ids, snapshots
 from app.store.clock import ago, now
 from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound, QueueFull
-from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, Json, Snapshot
+from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, JobFile, Json, Snapshot
 from app.store.states import ACTIONS, Kind, Phase, Status, Wanted, check_move
 from trainer.spec import TrainingSpec
 
@@ -235,7 +235,7 @@ def delete(session: Session, job_id: str) -> None:
     snapshots.refuse_use(session, job.id, "deleted")
     owned = [
         hash
-        for table in (Snapshot, Checkpoint)
+        for table in (Snapshot, Checkpoint, JobFile)
         for hash in session.scalars(select(table.sha256).where(table.job_id == job_id))
     ]
     if job.kind is Kind.IMPORT:

@@ -178,6 +178,7 @@ class Job(Base):
         ),
         Index("ix_jobs_status_id", "status", "id"),
         Index("ix_jobs_finished_at", "finished_at"),
+        Index("ix_jobs_spec_sha256", "spec_sha256"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -441,6 +442,28 @@ class EnsembleMember(Base):
     )
     position: Mapped[int]
     weight: Mapped[float | None]
+
+
+class JobSnapshot(Base):
+    """A snapshot that a job predicts with or exports, in the model's order."""
+
+    __tablename__ = "job_snapshots"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), index=True)
+
+
+class JobFile(Base):
+    """A file that a job was asked for, in a blob."""
+
+    __tablename__ = "job_files"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    media_type: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
 
 
 class Worker(Base):

@@ -7,6 +7,7 @@ from typing import Any
 from app.store.checkpoints import CheckpointRef
 from app.store.datasets import PackFile
 from app.store.ensembles import MeasuredEnsemble, NewEnsemble
+from app.store.files import NewFile
 from app.store.snapshots import NewSnapshot
 from app.store.states import FailureClass, Phase
 from trainer.events import LayersInspected
@@ -52,4 +53,5 @@ class Changes:
     measured: MeasuredEnsemble | None = None
     pack_files: list[PackFile] = field(default_factory=list)
     manifest: Mapping[str, Any] | None = None
+    files: list[NewFile] = field(default_factory=list)
     events: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)

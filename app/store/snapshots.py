@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from app.store import ids
 from app.store.errors import InUse, NotFound
-from app.store.models import Ensemble, EnsembleMember, Job, Snapshot
+from app.store.models import Ensemble, EnsembleMember, Job, JobSnapshot, Snapshot
+from app.store.states import FINAL
 from trainer.events import Scores
 
 
@@ -64,11 +65,29 @@ def ref(snapshot: Snapshot) -> SnapshotRef:
     return SnapshotRef(snapshot.id, snapshot.number, snapshot.step, snapshot.sha256)
 
 
+def use(session: Session, job_id: str, members: Sequence[Snapshot]) -> None:
+    """A job is to predict with snapshots, or to export them, in this order."""
+    rows = [JobSnapshot(job_id=job_id, position=place, snapshot_id=one.id) for place, one in enumerate(members)]
+    session.add_all(rows)
+    session.flush()
+
+
+def used_by(session: Session, job_id: str) -> Sequence[Snapshot]:
+    """The snapshots that a job is to `use`, but for those that have gone."""
+    query = select(Snapshot).join(JobSnapshot, JobSnapshot.snapshot_id == Snapshot.id)
+    return session.scalars(query.where(JobSnapshot.job_id == job_id).order_by(JobSnapshot.position)).all()
+
+
 def refuse_use(session: Session, job_id: str, done: str) -> None:
-    """Raise `InUse` where ensembles of other jobs have members of this one, which is to be `done`; it is held."""
-    query = select(Ensemble.id).join(EnsembleMember).join(Snapshot, Snapshot.id == EnsembleMember.snapshot_id)
-    query = query.where(Snapshot.job_id == job_id, Ensemble.job_id != job_id).distinct().order_by(Ensemble.id)
-    if users := session.scalars(query).all():
+    """Raise `InUse` where others need snapshots of this job, which is to be `done`; it is held.
+
+    These are ensembles of other jobs, and jobs that predict or export and are not final.
+    """
+    combined = select(Ensemble.id).join(EnsembleMember).join(Snapshot, Snapshot.id == EnsembleMember.snapshot_id)
+    combined = combined.where(Snapshot.job_id == job_id, Ensemble.job_id != job_id).distinct().order_by(Ensemble.id)
+    at_work = select(Job.id).join(JobSnapshot, JobSnapshot.job_id == Job.id).join(Snapshot)
+    at_work = at_work.where(Snapshot.job_id == job_id, Job.status.not_in(FINAL)).distinct().order_by(Job.id)
+    if users := [*session.scalars(combined), *session.scalars(at_work)]:
         raise InUse(job_id, done, users)
 
 

@@ -18,6 +18,8 @@ class Kind(StrEnum):
 
     TRAINING = "training"
     SCORING = "scoring"
+    PREDICTION = "prediction"
+    EXPORT = "export"
     IMPORT = "import"
 
 
@@ -52,6 +54,8 @@ class Phase(StrEnum):
     LOADING_DATA = "loading_data"
     TRAINING = "training"
     SCORING = "scoring"
+    PREDICTING = "predicting"
+    EXPORTING = "exporting"
     SAVING = "saving"
 
 

@@ -85,26 +85,28 @@ def upgrade() -> None:
         sa.Column("started_at", clock.Timestamp(), nullable=True),
         sa.Column("finished_at", clock.Timestamp(), nullable=True),
         sa.Column("rung_at", clock.Timestamp(), nullable=True),
-        sa.CheckConstraint("(status = 'failed') = (failure_class IS NOT NULL)", name="ck_jobs_failure_when_failed"),
-        sa.CheckConstraint("(status = 'running') = (phase IS NOT NULL)", name="ck_jobs_phase_while_running"),
+        sa.CheckConstraint(
+            "(status = 'failed') = (failure_class IS NOT NULL)", name=op.f("ck_jobs_failure_when_failed")
+        ),
+        sa.CheckConstraint("(status = 'running') = (phase IS NOT NULL)", name=op.f("ck_jobs_phase_while_running")),
         sa.CheckConstraint(
             "(status IN ('cancelled', 'failed', 'succeeded')) = (finished_at IS NOT NULL)",
-            name="ck_jobs_finished_at_when_final",
+            name=op.f("ck_jobs_finished_at_when_final"),
         ),
         sa.CheckConstraint(
             "failure_class IS NULL OR "
             "failure_class IN ('user', 'diverged', 'out_of_memory', 'infrastructure', 'timeout')",
-            name="ck_jobs_failure_class",
+            name=op.f("ck_jobs_failure_class"),
         ),
         sa.CheckConstraint(
             "phase IS NULL OR phase IN ('starting', 'loading_data', 'training', 'scoring', 'saving')",
-            name="ck_jobs_phase",
+            name=op.f("ck_jobs_phase"),
         ),
         sa.CheckConstraint(
             "status IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')",
-            name="ck_jobs_status",
+            name=op.f("ck_jobs_status"),
         ),
-        sa.CheckConstraint("wanted IN ('run', 'pause', 'cancel')", name="ck_jobs_wanted"),
+        sa.CheckConstraint("wanted IN ('run', 'pause', 'cancel')", name=op.f("ck_jobs_wanted")),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name="fk_jobs_dataset_id_datasets"),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
@@ -133,9 +135,9 @@ def upgrade() -> None:
         sa.Column("ended_at", clock.Timestamp(), nullable=True),
         sa.CheckConstraint(
             "outcome IS NULL OR outcome IN ('succeeded', 'failed', 'cancelled', 'lost', 'crashed', 'released')",
-            name="ck_attempts_outcome",
+            name=op.f("ck_attempts_outcome"),
         ),
-        sa.CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ck_attempts_ended_at_when_closed"),
+        sa.CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name=op.f("ck_attempts_ended_at_when_closed")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_attempts_job_id_jobs", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "number", name="pk_attempts"),
     )

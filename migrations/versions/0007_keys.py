@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("expires_at", clock.Timestamp(), nullable=True),
         sa.Column("revoked_at", clock.Timestamp(), nullable=True),
         sa.Column("last_used_at", clock.Timestamp(), nullable=True),
-        sa.CheckConstraint("scope IN ('read', 'submit', 'admin')", name="ck_api_keys_scope"),
+        sa.CheckConstraint("scope IN ('read', 'submit', 'admin')", name=op.f("ck_api_keys_scope")),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.UniqueConstraint("prefix", name="uq_api_keys_prefix"),
     )

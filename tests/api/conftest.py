@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.store import attempts, blobs
 from app.store.engine import write
 from app.store.ensembles import NewEnsemble
+from app.store.files import NewFile
 from app.store.snapshots import NewSnapshot
 from tests.servers import Template, Valkey, await_true
 from tests.shop import Shop, clear
@@ -87,7 +88,7 @@ def api(shared: tuple[str, Engine], broker_url: str) -> Iterator[Api]:
 
 @dataclass
 class Finished:
-    """A job that has succeeded, with three snapshots of which two make the ensemble."""
+    """A job that has succeeded, with three snapshots of which two make the ensemble, and a file."""
 
     id: str
     weights: bytes
@@ -100,7 +101,7 @@ def finished(api: Api, tmp_path: Path) -> Finished:
     content = bytes(index % 253 for index in range(2_500_000))
     path = tmp_path / "weights"
     path.write_bytes(content)
-    scores = Scores(0.75, 0.25, 0.5)
+    scores, origin = Scores(0.75, 0.25, 0.5), {"classes": list("0123456789"), "input_shape": [1, 28, 28]}
     sha256 = blobs.put(api.shop.engine, path)
     api.shop.record(
         claim,
@@ -119,7 +120,10 @@ def finished(api: Api, tmp_path: Path) -> Finished:
             }
             for number in (1, 2, 3, 4)
         ],
-        snapshots=[NewSnapshot(number, number, 10 * number, scores, {"n": number}, sha256) for number in (1, 2, 3)],
+        snapshots=[
+            NewSnapshot(number, number, 10 * number, scores, origin | {"n": number}, sha256) for number in (1, 2, 3)
+        ],
+        files=[NewFile("table.csv", "text/csv", len(content), sha256)],
     )
     api.shop.record(
         claim,

@@ -240,7 +240,7 @@ def test_a_data_set_that_a_job_needs_stays(api: Api) -> None:
     job = api.submit(dataset="mnist", batch_size=10).json()
 
     refused = api.http.delete("/v1/datasets/mnist")
-    assert (refused.status_code, refused.json()["jobs"]) == (409, [job["id"]])
+    assert (refused.status_code, refused.json()["needed_by"]) == (409, [job["id"]])
     assert refused_while_importing.status_code == 409
     assert api.http.delete("/v1/datasets/mnist5k").status_code == 409
     api.http.post(f"/v1/jobs/{job['id']}/cancel")

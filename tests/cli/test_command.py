@@ -106,7 +106,7 @@ def test_a_job_is_given_another_priority(annealer: Run, client: Client) -> None:
     assert client.job(job.id).priority == -3
     assert refused.returncode == 2
     assert "less than or equal to 100" in refused.stderr
-    assert late.returncode == 2
+    assert late.returncode == 6
     assert "prioritized" in late.stderr
 
 
@@ -122,7 +122,7 @@ def test_what_is_not_allowed_tells_what_is(annealer: Run, job_id: str) -> None:
 
     assert (done.returncode, done.stderr.strip()) == (
         6,
-        f"Job {job_id} is succeeded and cannot become retried. Allowed now: delete.",
+        f"Job {job_id} is succeeded and cannot be retried. Allowed now: delete.",
     )
 
 
@@ -342,7 +342,7 @@ def test_what_is_refused_exits_with_6_and_the_reason(annealer: Run, job_id: str)
     done = annealer("cancel", job_id)
 
     assert done.returncode == 6
-    assert "is succeeded and cannot become cancelled" in done.stderr
+    assert "is succeeded and cannot be cancelled" in done.stderr
 
 
 def test_bad_options_exit_with_2(annealer: Run) -> None:

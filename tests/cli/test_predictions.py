@@ -1,5 +1,6 @@
 """`annealer predict` and `annealer export` beside a running service."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -65,6 +66,30 @@ def test_an_exported_ensemble_answers_as_the_service_does(
     (found,) = session.run(["probabilities"], {"images": IMAGES})
     expected = [item.probabilities for item in client.predict_array(job, IMAGES).items]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_data_set_is_predicted_into_a_file(annealer: Run, client: Client, job: str, tmp_path: Path) -> None:
+    done = annealer("batch-predict", job, "mnist5k", "--split", "validation", "--out", "out/table.csv")
+
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out" / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1000
+    expected = client.predict_array(job, IMAGES)
+    assert [row["predicted"] for row in rows[:100]] == [item.label for item in expected.items]
+
+
+def test_without_a_file_the_job_is_told_and_its_files_are_listed(annealer: Run, client: Client, job: str) -> None:
+    told = annealer("batch-predict", job, "mnist5k", "--format", "parquet", "--no-probabilities")
+    made = told.stdout.strip()
+    list(client.watch(made))
+
+    listed = annealer("files", made)
+    taken = annealer("files", made, "--download", "taken")
+
+    assert (told.returncode, client.job(made).status) == (0, "succeeded")
+    assert "predictions.parquet" in listed.stdout
+    assert Path("taken", "predictions.parquet").as_posix() in taken.stdout
 
 
 def test_what_cannot_be_exported_is_told(annealer: Run, client: Client, job: str) -> None:

@@ -157,7 +157,7 @@ def test_a_job_whose_snapshots_are_members_stays_until_the_ensemble_goes(shop: S
 
     with pytest.raises(InUse) as refused:
         shop.act(jobs.delete, training.job_id)
-    assert refused.value.ensembles == (first.id, second.id)
+    assert refused.value.users == (first.id, second.id)
 
     for ensemble in (first, second):
         shop.act(jobs.delete, ensemble.job_id)

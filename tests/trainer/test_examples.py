@@ -23,7 +23,7 @@ FEW = DataSet(
     Split(DIGITS.validation.images[:100], DIGITS.validation.labels[:100]),
     DIGITS.classes,
 )
-MEANT = {"constant-initialization": ["symmetric_units"]}
+MEANT = {"constant-initialization": ["symmetric_units"], "snapshot-ensemble": ["short_cycles"]}
 
 
 def test_there_are_examples() -> None:

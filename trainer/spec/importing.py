@@ -8,10 +8,8 @@ from pydantic import Field
 
 from trainer.datasets.options import ImportOptions
 from trainer.spec.part import Part
-from trainer.spec.scoring import Id
-from trainer.spec.training import LabelName, LabelValue
+from trainer.spec.queued import DatasetName, Id, Queued
 
-DatasetName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Known = Literal["mnist", "fashion-mnist", "cifar10", "cifar100"]
 
 
@@ -32,7 +30,7 @@ class NamedSource(Part):
 Source = Annotated[UploadedSource | NamedSource, Field(discriminator="kind")]
 
 
-class ImportSpec(Part):
+class ImportSpec(Queued):
     """One data set: what it is made of, and how."""
 
     name: DatasetName | None = Field(
@@ -45,22 +43,7 @@ class ImportSpec(Part):
         default=False,
         description="Keep the upload when its content is refused, to try other options on it; it goes with its age.",
     )
-    labels: dict[LabelName, LabelValue] = Field(
-        default_factory=dict, max_length=32, description="Your own keys and values, to find the job by."
-    )
     device: Literal["cpu"] = Field(default="cpu", description="Imports need no GPU.")
-    priority: int = Field(
-        default=0, ge=-100, le=100, description="Of queued jobs, those of the highest priority are taken first."
-    )
-    max_runtime: float | None = Field(
-        default=None, ge=1, le=31_536_000, description="Seconds that all attempts together may run; left out: any."
-    )
-    max_attempts: int | None = Field(
-        default=None,
-        ge=1,
-        le=100,
-        description="Attempts before a failure of the machinery is final; left out: as the server is set.",
-    )
 
     @property
     def called(self) -> str | None:

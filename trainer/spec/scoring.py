@@ -1,13 +1,12 @@
 """What ensemble to make of snapshots that there are, and how to score it."""
 
-import json
-from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from trainer.spec.part import Part
-from trainer.spec.training import LARGEST_EXACT_INTEGER, LabelName, LabelValue
+from trainer.spec.queued import DatasetName, Id, Queued, sha256_of
+from trainer.spec.training import LARGEST_EXACT_INTEGER
 
 MOST_MEMBERS = 100
 """How many snapshots an ensemble may be chosen from: each is a network that is run over the splits."""
@@ -16,7 +15,6 @@ ScoredSplit = Literal["train", "validation", "validation/a", "validation/b", "te
 HeldOut = Literal["validation", "validation/a", "validation/b"]
 """Halves are of the validation split: each has half of the images of every class, give or take one, by `split_seed`."""
 
-Id = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Metric = Literal["error", "negative_log_likelihood"]
 
 
@@ -93,16 +91,10 @@ class Bootstrap(Part):
     seed: int = Field(default=0, ge=0, le=LARGEST_EXACT_INTEGER, description="Same seed, same interval.")
 
 
-SERVED_BY = {"name", "labels", "priority", "max_runtime", "max_attempts"}
-
-
-class ScoringSpec(Part):
+class ScoringSpec(Queued):
     """One ensemble: what it is chosen from, how it predicts, and what it is scored on."""
 
     name: str = Field(min_length=1, max_length=200, description="Shown in lists; need not be unique.")
-    labels: dict[LabelName, LabelValue] = Field(
-        default_factory=dict, max_length=32, description="Your own keys and values, to find the job by."
-    )
     members: Members = Field(description="The snapshots that it is made of, or chosen from.")
     select: Selection = Field(default=SelectAll(kind="all"), description="Which of them, and in what shares.")
     combine: Literal["mean", "geometric_mean", "majority_vote"] = Field(
@@ -110,12 +102,8 @@ class ScoringSpec(Part):
         description="What becomes of the members' predictions: the mean of their probabilities; the geometric mean, "
         "normalised; or the class that most vote for, of equals the one with the largest sum of probabilities.",
     )
-    dataset: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=100,
-        pattern=r"^[a-z0-9][a-z0-9._-]*$",
-        description="What it is scored on; left out: what all members were trained on.",
+    dataset: DatasetName | None = Field(
+        default=None, description="What it is scored on; left out: what all members were trained on."
     )
     score_on: ScoredSplit | None = Field(
         default=None,
@@ -129,18 +117,6 @@ class ScoringSpec(Part):
     bootstrap: Bootstrap = Field(default=Bootstrap(), description="How intervals of gains are found.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where members are run; `auto`: a GPU where the worker has one, else the CPU."
-    )
-    priority: int = Field(
-        default=0, ge=-100, le=100, description="Of queued jobs, those of the highest priority are taken first."
-    )
-    max_runtime: float | None = Field(
-        default=None, ge=1, le=31_536_000, description="Seconds that all attempts together may run; left out: any."
-    )
-    max_attempts: int | None = Field(
-        default=None,
-        ge=1,
-        le=100,
-        description="Attempts before a failure of the machinery is final; left out: as the server is set.",
     )
 
     @property
@@ -163,5 +139,4 @@ class ScoringSpec(Part):
     @property
     def sha256(self) -> str:
         """Hash of all that determines the ensemble and its scores, but for what its members are."""
-        document = self.model_dump(mode="json", exclude=SERVED_BY, exclude_defaults=True)
-        return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return sha256_of(self)

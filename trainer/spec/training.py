@@ -1,8 +1,6 @@
 """The whole spec of a training."""
 
-import json
-from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,17 +14,12 @@ from trainer.spec.optimizer import Optimizer, Sgd
 from trainer.spec.part import Part
 from trainer.spec.preprocessing import Preprocessing
 from trainer.spec.pruning import Pruning
+from trainer.spec.queued import LabelName, LabelValue, sha256_of
 from trainer.spec.regularization import Regularization
 from trainer.spec.schedule import Schedule
 
 LARGEST_EXACT_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader, a browser's included, keeps exact."""
-LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
-LabelValue = Annotated[str, Field(max_length=255)]
-
-
-SERVED_BY = {"name", "labels", "priority", "max_runtime", "max_attempts"}
-"""What a service needs to know of a job, and what makes no difference to its training."""
 
 
 class TrainingSpec(Part):
@@ -125,6 +118,4 @@ class TrainingSpec(Part):
     @property
     def sha256(self) -> str:
         """Hash of all that determines the training: neither its name and labels, nor its turn and its limits."""
-        # Without defaults: a field that a later version adds changes no hash of the specs that leave it out.
-        document = self.model_dump(mode="json", exclude=SERVED_BY, exclude_defaults=True)
-        return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return sha256_of(self)
