@@ -9,11 +9,12 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.embedded import DATABASE, held
 from app.store import migrate
+from app.store.blobs import place_of_object
 
 
 class CannotBackUp(Exception):
@@ -22,12 +23,13 @@ class CannotBackUp(Exception):
 
 @dataclass(frozen=True)
 class Backup:
-    """What a backup file holds."""
+    """What a backup file holds; `outside` are places of files that it does not."""
 
     path: Path
     bytes: int
     jobs: int
     revision: str
+    outside: tuple[str, ...]
 
 
 def backup(folder: Path, target: Path) -> Backup:
@@ -48,7 +50,7 @@ def backup(folder: Path, target: Path) -> Backup:
             theirs.execute("PRAGMA journal_mode = DELETE")
         found = examine(partial)
         _publish(partial, target)
-    return Backup(target, found.bytes, found.jobs, found.revision)
+    return replace(found, path=target)
 
 
 def restore(source: Path, folder: Path) -> Backup:
@@ -81,9 +83,18 @@ def examine(path: Path) -> Backup:
                 raise CannotBackUp(f"{path} is damaged: {problems[0]}.")
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             (jobs,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
+            outside = _outside(connection)
     except (sqlite3.Error, TypeError) as error:
         raise CannotBackUp(f"{path} is no backup of Annealer ({error}).") from None
-    return Backup(path, path.stat().st_size, jobs, revision)
+    return Backup(path, path.stat().st_size, jobs, revision, outside)
+
+
+def _outside(connection: sqlite3.Connection) -> tuple[str, ...]:
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(blobs)")]
+    if "address" not in columns:
+        return ()
+    addresses = connection.execute("SELECT address FROM blobs WHERE address IS NOT NULL")
+    return tuple(sorted({place_of_object(address) for (address,) in addresses}))
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.commands import datasets, ensembles, jobs, keys, operations, predictions, results, service, specs
+from app.commands import blobs, datasets, ensembles, jobs, keys, operations, predictions, results, service, specs
 from app.commands.terminal import BAD_INPUT, REFUSED, UNREACHABLE, program
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ for subject in (service, specs, jobs, results, predictions, operations):
 cli.add_typer(datasets.commands, name="datasets")
 cli.add_typer(ensembles.commands, name="ensembles")
 cli.add_typer(keys.commands, name="keys")
+cli.add_typer(blobs.commands, name="blobs")
 
 
 def main() -> None:

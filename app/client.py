@@ -451,6 +451,14 @@ class Client:
         """Workers seen lately."""
         return self._read(WorkerList, "GET", "/v1/workers").items
 
+    def drain(self, worker_id: str) -> None:
+        """Let a worker take no jobs, and hand back those that it runs. Raises `NotFound`, or `Forbidden`."""
+        self._call("POST", f"/v1/workers/{worker_id}:drain")
+
+    def undrain(self, worker_id: str) -> None:
+        """Let it take jobs again. Raises `NotFound`, or `Forbidden`."""
+        self._call("POST", f"/v1/workers/{worker_id}:resume")
+
     def ready(self) -> ReadinessView:
         """Whether the server can serve, and what is missing."""
         answer = self._send("GET", "/readyz")

@@ -9,19 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from sqlalchemy import Engine, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from app import __version__
 from app.queue import Bell
-from app.settings import SCRATCH
+from app.settings import SCRATCH, place_of
 from app.store import engine as engines
-from app.store import migrate, workers
+from app.store import migrate, objects, workers
 from app.store.clock import now
 from app.store.engine import read
+from app.store.errors import ContentMissing, StorageAway
 
 State = Literal["ok", "warning", "problem", "skipped"]
 
@@ -67,6 +70,7 @@ def examine(place: Place) -> Iterator[Finding]:
     yield Finding("version", "ok", f"Annealer {__version__}, Python {sys.version.split()[0]}")
     yield from _database(place.database_url)
     yield _broker(place.broker_url)
+    yield from _storage(os.environ.get("ANNEALER_BLOBS", "sql"))
     for folder in place.folders:
         yield _disk(folder)
     yield _devices()
@@ -156,6 +160,30 @@ def _broker(url: str | None) -> Finding:
         return Finding("broker", "ok", "It answers")
     remedy = "Start it, or mend ANNEALER_BROKER_URL. Until then new jobs start some seconds later; nothing is lost."
     return Finding("broker", "problem", "It cannot be reached", remedy)
+
+
+def _storage(blobs: str) -> Iterator[Finding]:
+    """Where files go that do not go into the database: stored, read and removed once."""
+    try:
+        where = place_of(blobs)
+    except ValueError as error:
+        yield Finding("storage", "problem", f"ANNEALER_BLOBS is {blobs}", str(error))
+        return
+    if where is None:
+        return
+    probe, content = f"{where}/probe-{uuid4().hex}", b"annealer"
+    try:
+        objects.put(probe, BytesIO(content))
+        is_whole = objects.read(probe, 0, len(content)) == content
+        objects.delete(probe)
+    except (StorageAway, ContentMissing) as error:
+        remedy = "Is the folder or bucket there, and may we write to it? For S3 look at the variables AWS_…."
+        yield Finding("storage", "problem", str(error), remedy)
+        return
+    if is_whole:
+        yield Finding("storage", "ok", f"{where} stores files")
+    else:
+        yield Finding("storage", "problem", f"{where} gives back other bytes than it got", "Use another storage.")
 
 
 def _disk(folder: Path) -> Finding:

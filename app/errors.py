@@ -132,6 +132,13 @@ def _answer_store(request: Request, error: store.StoreError) -> Response:
 
 def _store_problem(error: store.StoreError) -> Problem:
     match error:
+        case store.StorageAway():
+            log.warning("storage is away", error=str(error))
+            detail = "The storage of files cannot be reached; try again in a moment."
+            return Problem(503, "storage-unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)})
+        case store.BlobDamaged():
+            log.error("a stored file is damaged", error=str(error))
+            return Problem(500, "file-damaged", "What is stored of this file is not whole; the server's log says more.")
         case store.NotFound():
             return Problem(404, "not-found", str(error))
         case store.MoveRefused():

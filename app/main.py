@@ -55,7 +55,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         title=documents.TITLE, lifespan=_lifespan, dependencies=[Depends(refuse_unknown_parameters)]
     )
     app.state.settings = settings
-    app.state.engine = engine.create(settings.database_url.get_secret_value())
+    app.state.engine = engine.create(settings.database_url.get_secret_value(), settings.blobs)
     app.state.bell = Bell(settings.broker_url.get_secret_value())
     app.state.predictor = Predictor(settings)
     telemetry.observe(app.state.engine)

@@ -343,7 +343,7 @@ def worker_table(workers: Iterable[WorkerView]) -> Table:
     """Workers, a line each."""
     table = _table("id", "host", "process", "device", "devices", "precisions", "slots", "version", "seen")
     for one in workers:
-        seen = "alive" if one.alive else f"last {_moment(one.heartbeat_at)}"
+        seen = ("drained" if one.drained else "alive") if one.alive else f"last {_moment(one.heartbeat_at)}"
         offer = one.offers["auto"]
         figures = (one.device, str(offer.devices), ", ".join(offer.precisions), str(one.slots))
         table.add_row(one.id, one.host, str(one.pid), *figures, one.version, seen)

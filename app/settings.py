@@ -4,11 +4,12 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.store import objects
 from app.store.retention import UPLOADS_SECONDS, Leftover, Limit, Limits
 
 SCRATCH = Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}"
@@ -20,6 +21,11 @@ DATASETS = SCRATCH.with_name(f"{SCRATCH.name}-datasets")
 MIB, GIB = 1024**2, 1024**3
 
 
+def place_of(blobs: str) -> str | None:
+    """Where new blobs go, as the store has it: None for the database. Raises `ValueError`."""
+    return None if blobs == "sql" else objects.refuse_unless_place(blobs)
+
+
 class Settings(BaseSettings):
     """Where the database and the broker are, and the limits of the API. Times in seconds, sizes in bytes."""
 
@@ -27,6 +33,12 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(description="`postgresql+psycopg://…` or `sqlite:////path`.")
     broker_url: SecretStr = Field(description="`redis://…`, of a Redis or Valkey server.")
+    blobs: Annotated[str | None, BeforeValidator(place_of)] = Field(
+        default="sql",
+        validate_default=True,
+        description="Where new files go: `sql`, the database; `file:///folder`, which all machines share; or "
+        "`s3://bucket/prefix`. What is stored already stays where it is until it is moved.",
+    )
     keys: Literal["required", "off"] = Field(
         default="required", description="Whether requests need a key; `off` is for this machine alone."
     )

@@ -80,6 +80,17 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Valkey]
         yield server
 
 
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3]:
+    """An object storage, which this process and those that it starts find by its environment."""
+    server = servers.S3(tmp_path_factory.mktemp("s3"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+    server.stop()
+
+
 @pytest.fixture
 def broker_url(valkey: servers.Valkey) -> str:
     """An empty broker."""

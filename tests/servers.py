@@ -41,6 +41,49 @@ def postgresql() -> Iterator[str]:
             server.cleanup()
 
 
+class S3:
+    """SeaweedFS with one bucket: an object storage that speaks S3, which `environment` tells how to reach."""
+
+    def __init__(self, folder: Path) -> None:
+        parts = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+        ports = [f"-{name}.port={port}" for name, port in parts.items()]
+        ports += [f"-{name}.port.grpc={free_port()}" for name in parts]
+        quiet = ["-filer", "-s3", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+        small = ["-master.volumeSizeLimitMB=64", "-master.volumePreallocate=false", "-volume.max=20"]
+        secret = {"AWS_ACCESS_KEY_ID": "annealer", "AWS_SECRET_ACCESS_KEY": "annealer-secret"}
+        self.url = f"http://127.0.0.1:{parts['s3']}"
+        self.environment = {**secret, "AWS_ENDPOINT_URL": self.url, "AWS_REGION": "us-east-1"}
+        self._log = (folder / "weed.log").open("wb")
+        self._process = subprocess.Popen(
+            [WEED, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *quiet, *small, *ports],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **secret},
+        )
+        await_true(self._answers, 30)
+
+    def stop(self) -> None:
+        """End it at once: it would take its time."""
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It lives and answers nobody."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(self.url).status_code < 500
+        return False
+
+
+WEED = Path(sys.executable).parent / "weed"
 WORKER = [sys.executable, "-m", "worker"]
 
 

@@ -12,7 +12,7 @@ from worker.supervisor import Supervisor
 
 def work(station: Station) -> None:
     """Run jobs one after another for as long as there is a free slot, a job and no order to stop."""
-    while not station.draining.is_set() and (chosen := _choose(station)):
+    while station.takes_jobs and (chosen := _choose(station)):
         claim, devices = chosen
         try:
             with structlog.contextvars.bound_contextvars(job=claim.job_id, attempt=claim.attempt):

@@ -50,8 +50,8 @@ class Keeper(threading.Thread):
     @property
     def _is_stopping(self) -> bool:
         """Whether the training is to make a checkpoint and end."""
-        reasons = (self.pausing, self.timed_out, self._ledger.lost_patience, self._station.draining)
-        return any(reason.is_set() for reason in reasons)
+        reasons = (self.pausing, self.timed_out, self._ledger.lost_patience)
+        return any(reason.is_set() for reason in reasons) or not self._station.takes_jobs
 
     def watch(self, start: Callable[[], Team], spool: Spool) -> Team | None:
         """Start a training that reports into `spool`, unless the attempt is already to end, and keep it from now on."""

@@ -100,7 +100,7 @@ class Ledger:
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                log.warning("database is away", error=type(error).__name__)
+                log.warning("database or storage is away", error=type(error).__name__)
             if time.monotonic() > deadline:
                 self.lost_patience.set()
             self._replaced.wait(RETRY_SECONDS)

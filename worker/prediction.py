@@ -25,7 +25,7 @@ from app.questions import Failure, Found, Model, packed, packed_failure
 from app.settings import Settings
 from app.store import engine, ids, migrate
 from app.store.engine import is_unavailable
-from app.store.errors import BlobDamaged
+from app.store.errors import BlobDamaged, StorageAway
 from trainer import device
 from trainer.errors import DeviceUnavailable
 from trainer.predict import Predicted, predict
@@ -150,8 +150,8 @@ def _failure(error: Exception) -> tuple[Failure, str]:
         case BlobDamaged():
             log.error("a member cannot be loaded", error=str(error))
             return "damaged", "The file of a member is damaged or gone; nothing can be predicted with it."
-        case SQLAlchemyError() if is_unavailable(error):
-            return "unavailable", "The database cannot be reached; try again in a moment."
+        case SQLAlchemyError() | StorageAway() if is_unavailable(error):
+            return "unavailable", "The database or the storage cannot be reached; try again in a moment."
         case MemoryError() | torch.OutOfMemoryError():
             return "out_of_memory", "Memory does not suffice for so many images at once; send fewer, or try again."
     log.error("a prediction broke", exc_info=error)

@@ -26,7 +26,7 @@ def main() -> None:
     logs.configure()
     forkserver.warm()
     settings, worker_settings = Settings(), WorkerSettings()
-    database = engine.create(settings.database_url.get_secret_value())
+    database = engine.create(settings.database_url.get_secret_value(), settings.blobs)
     try:
         migrate.check_schema(database)
     except migrate.SchemaMismatch as error:

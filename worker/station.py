@@ -29,6 +29,7 @@ log = structlog.get_logger()
 class Station:
     """Shared by the threads of one worker process.
 
+    `resting` is set while an operator lets it take no jobs, `draining` once it is to end.
     `teams` are the trainings that run now, `searches` threads beside Celery's that look for jobs and run them.
     """
 
@@ -39,6 +40,7 @@ class Station:
     pid: int = field(default_factory=os.getpid)
     id: str = field(default_factory=lambda: ids.new("work"))
     host: str = field(default_factory=socket.gethostname)
+    resting: threading.Event = field(default_factory=threading.Event)
     draining: threading.Event = field(default_factory=threading.Event)
     teams: set[Team] = field(default_factory=set)
     searches: list[threading.Thread] = field(default_factory=list)
@@ -50,6 +52,11 @@ class Station:
         devices = Devices(len(self.machine.gpus), self.settings.slots, self.settings.threads_per_job)
         object.__setattr__(self, "devices", devices)
         object.__setattr__(self, "packs", Packs(self.settings.datasets, self.settings.datasets_bytes))
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it is to run any."""
+        return not (self.resting.is_set() or self.draining.is_set())
 
     @property
     def offers(self) -> dict[str, Offer]:

@@ -39,6 +39,7 @@ log = structlog.get_logger()
 
 MOST_IN_A_BATCH = 1000
 AWAY_TOO_LONG = "The database was away for too long; the {kind} was stopped"
+DRAINED = "An operator drained the worker; the {kind} was stopped"
 Finished = TrainingFinished | TaskFinished
 Stopped = TrainingStopped | TaskStopped
 
@@ -229,10 +230,16 @@ class Supervisor:
         """Close the attempt and move the job in one transaction."""
         job_id, attempt = self.claim.job_id, self.claim.attempt
         is_done = self._last is not None and isinstance(self._last.event, Finished)
-        why = AWAY_TOO_LONG.format(kind=self.claim.kind) if self._ledger.lost_patience.is_set() else None
+        why = self._why_stopped
         self._ledger.end(
             lambda session: attempts.finish(session, job_id, attempt, is_done=is_done, failure=why_not, why=why)
         )
+
+    @property
+    def _why_stopped(self) -> str | None:
+        if self._ledger.lost_patience.is_set():
+            return AWAY_TOO_LONG.format(kind=self.claim.kind)
+        return DRAINED.format(kind=self.claim.kind) if self.station.resting.is_set() else None
 
     def _failure(self, exit_code: int, kills_before: int) -> Failure | None:
         """What the training's end means; None where it was asked to stop or has done everything."""

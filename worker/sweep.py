@@ -83,7 +83,10 @@ class Sweeper(threading.Thread):
     def _beat_in_time(self) -> None:
         """Say that we live. A database that takes long to hear it has not heard the others either."""
         began = time.monotonic()
-        retry(self._station.engine, self._beat)
+        is_drained = retry(self._station.engine, self._beat)
+        if is_drained != self._station.resting.is_set():
+            log.info("drained by an operator" if is_drained else "takes jobs again")
+            self._station.resting.set() if is_drained else self._station.resting.clear()
         if time.monotonic() - began > SLOW_SECONDS:
             self._wait_for_others()
 
@@ -91,9 +94,9 @@ class Sweeper(threading.Thread):
         """Leases ran out while nobody could renew them: their workers get the time to come back."""
         self._away_until = time.monotonic() + self._station.settings.lease_seconds
 
-    def _beat(self, session: Session) -> None:
+    def _beat(self, session: Session) -> bool:
         station = self._station
-        workers.beat(
+        return workers.beat(
             session,
             id=station.id,
             host=station.host,

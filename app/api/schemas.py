@@ -710,6 +710,7 @@ class WorkerView(View):
     version: str
     offers: dict[str, OfferView] = Field(description="What a job can have here, by the `device` that its spec says.")
     alive: bool = Field(description="Whether its heartbeat is fresh.")
+    drained: bool = Field(description="Whether it is to take no jobs, and to hand back those that it runs.")
     running: int = Field(description="Jobs that it runs now, of all owners.")
     jobs: list[RunningView] = Field(description="Those of them that the key sees, the oldest first.")
     started_at: datetime

@@ -301,6 +301,7 @@ def worker_view(worker: Worker, alive: bool, running: Sequence[Running], sees: s
         version=worker.version,
         offers={kind: OfferView.model_validate(offer) for kind, offer in worker.offers.items()},
         alive=alive,
+        drained=worker.is_drained,
         running=len(running),
         jobs=[_running(one) for one in running if sees in (None, one.job.owner)],
         started_at=worker.started_at,

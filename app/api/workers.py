@@ -3,11 +3,11 @@
 from fastapi import APIRouter
 
 from app.api import documents
-from app.api.deps import EngineOf, Reader
+from app.api.deps import Admin, EngineOf, Id, Reader
 from app.api.schemas import WorkerList
 from app.api.views import worker_view
 from app.store import workers
-from app.store.engine import read
+from app.store.engine import read, retry
 
 router = APIRouter(prefix="/v1", tags=["workers"])
 
@@ -20,3 +20,25 @@ def index(caller: Reader, engine: EngineOf) -> WorkerList:
         found = workers.all_of_them(session)
         views = [worker_view(worker, alive, running.get(worker.id, []), caller.sees) for worker, alive in found]
     return WorkerList(items=views)
+
+
+@router.post(
+    "/workers/{worker_id}:drain", status_code=204, summary="Drain a worker", responses=documents.problems(404, 422, 503)
+)
+def drain(caller: Admin, worker_id: Id, engine: EngineOf) -> None:
+    """It takes no job from now on. Those that it runs make a checkpoint, wait again and go on elsewhere, or here later.
+
+    The process lives on, until it is ended or `:resume` is asked; one that is started in its place takes jobs.
+    """
+    retry(engine, lambda session: workers.drain(session, worker_id, is_drained=True))
+
+
+@router.post(
+    "/workers/{worker_id}:resume",
+    status_code=204,
+    summary="Let a drained worker take jobs again",
+    responses=documents.problems(404, 422, 503),
+)
+def resume(caller: Admin, worker_id: Id, engine: EngineOf) -> None:
+    """It looks for some within seconds."""
+    retry(engine, lambda session: workers.drain(session, worker_id, is_drained=False))

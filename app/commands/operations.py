@@ -75,6 +75,8 @@ def backup(
     with place.refusals():
         made = backups.backup(data, target)
     typer.echo(f"{target}: {made.jobs:,} jobs, {made.bytes:,} bytes.")
+    for where in made.outside:
+        typer.echo(f"Not in it: files at {where}. Copy those now, after the database.", err=True)
 
 
 @commands.command()
@@ -97,6 +99,17 @@ def workers(url: Url = None, as_json: AsJson = False) -> None:
 
     with terminal.client(url) as client:
         terminal.show(as_json, client.workers(), screen.worker_table)
+
+
+@commands.command()
+def drain(
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="Id of a worker.", show_default=False)],
+    undo: Annotated[bool, typer.Option("--undo", help="Let it take jobs again.")] = False,
+    url: Url = None,
+) -> None:
+    """Let a worker take no jobs: those that it runs are checkpointed and go on elsewhere. It lives on."""
+    with terminal.client(url) as client:
+        client.undrain(worker) if undo else client.drain(worker)
 
 
 @commands.command()

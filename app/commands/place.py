@@ -41,15 +41,15 @@ def find(data: Path | None) -> "Place":
 
 
 @contextmanager
-def database(data: Path | None) -> "Iterator[Engine]":
-    """The engine of the database that is meant, with the schema that this version needs."""
+def database(data: Path | None, contents: str | None = None) -> "Iterator[Engine]":
+    """The engine of the database that is meant, with the schema that this version needs; new blobs go to `contents`."""
     from app.store import engine as engines
     from app.store import migrate
 
     url = find(data).database_url
     if url is None:
         raise refused("ANNEALER_DATABASE_URL is not set; or name a folder with --data.", BAD_INPUT)
-    engine = engines.create(url)
+    engine = engines.create(url, contents)
     try:
         with refusals():
             migrate.check_schema(engine)

@@ -43,13 +43,11 @@ def predict(
 @commands.command("batch-predict")
 def batch_predict(
     id: Id,
-    dataset: Annotated[str, typer.Argument(help="Name of a data set.", show_default=False)],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a data set.", show_default=False)],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Stay until the table is there, and write it.")
     ] = None,
-    split: Annotated[
-        list[Literal["train", "validation", "test"]] | None, typer.Option(help="Only this one; repeatable.")
-    ] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only train, validation or test; repeatable.")] = None,
     format: Annotated[Literal["csv", "parquet"], typer.Option(help="What kind of file.")] = "csv",
     probabilities: Annotated[bool, typer.Option(help="A column for each class.")] = True,
     name: Annotated[str, typer.Option(help="Shown in lists.")] = "predictions",

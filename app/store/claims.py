@@ -67,11 +67,16 @@ def claim(
 ) -> Claim | None:
     """Take the queued job whose turn it is; None where there is none, or it asks for more devices than are free.
 
+    None too for a worker that is drained.
+
     `offers` is what the worker has for a job's `device`, and `free` how many devices of it are free now. Where they are
     too few, no other job goes before: this one would wait for ever while smaller ones follow each other.
 
     The same transaction removes what an earlier attempt reported after its last checkpoint: it will come again.
     """
+    worker = session.get(Worker, worker_id)
+    if worker is not None and worker.is_drained:
+        return None
     job = turns.take(session, offers)
     if job is None or job.devices > free[job.device]:
         return None
@@ -91,7 +96,7 @@ def claim(
             lease_expires_at=from_now(lease_seconds),
         )
     )
-    _tell_start(session, job, worker_id, device, step)
+    _tell_start(session, job, worker_id, worker, device, step)
     session.flush()
     is_import = job.kind is Kind.IMPORT
     needed = [] if is_import else NEEDED[job.kind](session, job.id)
@@ -113,8 +118,7 @@ def claim(
     )
 
 
-def _tell_start(session: Session, job: Job, worker_id: str, device: str, step: int) -> None:
-    worker = session.get(Worker, worker_id)
+def _tell_start(session: Session, job: Job, worker_id: str, worker: Worker | None, device: str, step: int) -> None:
     host = worker.host if worker else None
     data = {"worker": worker_id, "host": host, "device": device, "step": step}
     if job.attempt == 1:

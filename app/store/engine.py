@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from app.store.errors import StorageAway
 from app.store.line import CONNECT_SECONDS, Dialler, Line
 
 T = TypeVar("T")
@@ -30,11 +31,20 @@ TRANSIENT = {"40001", "40P01", "55P03"}
 SQLITE_AWAY = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 
 
-def create(url: str) -> Engine:
-    """An engine for a database URL, `sqlite:///…` or `postgresql+psycopg://…`."""
-    if make_url(url).get_backend_name() == "sqlite":
-        return _sqlite(url)
-    return _postgresql(url)
+def create(url: str, contents: str | None = None) -> Engine:
+    """An engine for a database URL, `sqlite:///…` or `postgresql+psycopg://…`.
+
+    `contents` is where new blobs go, as `app.store.objects` has it; None for the database.
+    """
+    engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql(url)
+    engine.update_execution_options(contents=contents)
+    return engine
+
+
+def contents(engine: Engine) -> str | None:
+    """Where new blobs go; None for the database."""
+    place: str | None = engine.get_execution_options()["contents"]
+    return place
 
 
 def patient(engine: Engine) -> Engine:
@@ -85,8 +95,8 @@ def insert_unless_there(session: Session, table: type[DeclarativeBase], values: 
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether an error means that the database is away or overloaded, not that the statement was wrong."""
-    if isinstance(error, exc.TimeoutError):
+    """Whether an error means that the database or storage is away or overloaded, not that the statement was wrong."""
+    if isinstance(error, exc.TimeoutError | StorageAway):
         return True
     if not isinstance(error, exc.OperationalError | exc.InterfaceError):
         return isinstance(error, exc.DBAPIError) and error.connection_invalidated

@@ -17,7 +17,9 @@ StoreError
 ├── KeyInFlight  a request with the same idempotency key is being answered right now
 ├── CursorInvalid  a list's cursor is damaged or belongs to another list
 ├── Fenced       this attempt has been replaced: write nothing more
-└── BlobDamaged  stored bytes do not have the hash they are known by
+├── BlobDamaged  stored bytes do not have the hash they are known by
+├── ContentMissing  there is no object at an address outside the database
+└── StorageAway  what is outside the database cannot be reached
 """
 
 from collections.abc import Sequence
@@ -128,3 +130,11 @@ class Fenced(StoreError):
 
 class BlobDamaged(StoreError):
     """A blob's chunks are missing or do not have the hash it is known by."""
+
+
+class ContentMissing(StoreError):
+    """There is no object at an address outside the database."""
+
+
+class StorageAway(StoreError):
+    """What is outside the database cannot be reached, or refuses us."""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -351,14 +352,27 @@ class LogChunk(Base):
 
 
 class Blob(Base):
-    """Content by its sha256. Complete once `stored_at` is set; `used_at` keeps it from early collection."""
+    """Content by its sha256. Complete once `stored_at` is set; `used_at` keeps it from early collection.
+
+    It is in chunks here where `address` is null, else an object there.
+    """
 
     __tablename__ = "blobs"
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     size: Mapped[int] = mapped_column(BigInteger)
+    address: Mapped[str | None]
     stored_at: Mapped[datetime | None]
     used_at: Mapped[datetime] = mapped_column(server_default=now())
+
+
+class StrayObject(Base):
+    """The address of an object outside the database that no blob has: not yet, or not any more."""
+
+    __tablename__ = "stray_objects"
+
+    address: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=now(), index=True)
 
 
 class BlobChunk(Base):
@@ -470,7 +484,7 @@ class Worker(Base):
     """A worker process that has been seen; gone when its heartbeat is old.
 
     `devices` counts its GPUs, or the CPU cores that it may use; `precisions` are those that each kind of device that it
-    trains on computes in, by the names of a spec.
+    trains on computes in, by the names of a spec. One that `is_drained` lives, lets its jobs go and takes none.
     """
 
     __tablename__ = "workers"
@@ -482,6 +496,7 @@ class Worker(Base):
     slots: Mapped[int]
     version: Mapped[str]
     offers: Mapped[Json] = mapped_column(server_default="{}")
+    is_drained: Mapped[bool] = mapped_column(server_default=false())
     started_at: Mapped[datetime] = mapped_column(server_default=now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=now())
 

@@ -19,6 +19,8 @@ from app.store.errors import NotFound
 from app.store.models import Blob, Checkpoint, Job, LogChunk, SeriesBlock
 from app.store.states import FINAL
 
+STRAY_SECONDS = 24 * 3600.0
+"""How long an object outside the database may be no blob's: it may be on its way there, or still be read."""
 BLOB_GRACE_SECONDS = 3600.0
 """How long a blob may be nobody's: an attempt stores it before it refers to it."""
 UPLOADS_SECONDS = 24 * 3600.0
@@ -103,7 +105,10 @@ def collect(engine: Engine, limits: Limits, uploads_seconds: float = UPLOADS_SEC
         went, bytes = retry(engine, lambda session: blobs.collect(session, BLOB_GRACE_SECONDS))
         count, size = count + went, size + bytes
         if went < blobs.MOST_COLLECTED:
-            return Collection(removals, gone, count, size)
+            break
+    while blobs.collect_strays(engine, STRAY_SECONDS) == blobs.MOST_COLLECTED:
+        pass
+    return Collection(removals, gone, count, size)
 
 
 def due(session: Session, kind: Leftover, limit: Limit) -> list[Removal]:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from app.store.clock import ago, now
+from app.store.errors import NotFound
 from app.store.models import Attempt, Job, Worker
 from trainer.offer import Offer
 
@@ -34,10 +35,11 @@ def beat(
     slots: int,
     version: str,
     offers: Mapping[str, Offer],
-) -> None:
-    """Say that a worker lives; rows of those not seen for a day are removed."""
-    known = session.execute(update(Worker).where(Worker.id == id).values(heartbeat_at=now()))
-    if known.rowcount == 0:  # type: ignore[attr-defined]
+) -> bool:
+    """Say that a worker lives; whether it is to be drained. Rows of those not seen for a day are removed."""
+    known = update(Worker).where(Worker.id == id).values(heartbeat_at=now()).returning(Worker.is_drained)
+    is_drained = session.scalar(known)
+    if is_drained is None:
         session.add(
             Worker(
                 id=id,
@@ -50,6 +52,20 @@ def beat(
             )
         )
     session.execute(delete(Worker).where(Worker.heartbeat_at < ago(FORGOTTEN_SECONDS)))
+    return bool(is_drained)
+
+
+def drain(session: Session, id: str, *, is_drained: bool) -> Worker:
+    """Let a worker take no job from now on, and hand back those that it runs; or take jobs again. Raises `NotFound`.
+
+    It holds as long as the process: one that is started in its place takes jobs.
+    """
+    worker = session.get(Worker, id)
+    if worker is None:
+        raise NotFound("worker", id)
+    worker.is_drained = is_drained
+    session.flush()
+    return worker
 
 
 def forget(session: Session, id: str) -> None:

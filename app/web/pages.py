@@ -15,6 +15,7 @@ from app.store import datasets, ensembles, jobs
 from app.store.engine import read
 from app.store.errors import NotFound
 from app.store.models import Dataset, Job
+from app.store.scopes import Scope
 from app.store.states import Kind
 from app.web.assets import bundle
 from app.web.rendering import page
@@ -118,7 +119,7 @@ def keys(request: Request, caller: Admin) -> Response:
 @router.get("/workers")
 def workers(request: Request, caller: Reader) -> Response:
     """Who trains."""
-    return page(request, "workers.html")
+    return page(request, "workers.html", may_drain=caller.scope.covers(Scope.ADMIN))
 
 
 @router.get("/static/{version}/{path:path}")
@@ -140,7 +141,7 @@ def _made(session: Session, job: Job) -> str | None:
     if job.kind is Kind.SCORING:
         ensemble = ensembles.of_job(session, job.id)
         return f"/ensembles/{ensemble.id}" if ensemble else None
-    dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
+    dataset = session.get(Dataset, job.dataset_id) if job.kind is Kind.IMPORT and job.dataset_id else None
     return f"/datasets/{dataset.name}" if dataset else None
 
 

@@ -102,6 +102,8 @@ DECIDED = {
     "PUT /v1/uploads/{upload_id}/parts/{number}": SUBMIT,
     "DELETE /v1/uploads/{upload_id}": SUBMIT,
     "GET /v1/workers": READ,
+    "POST /v1/workers/{worker_id}:drain": ADMIN,
+    "POST /v1/workers/{worker_id}:resume": ADMIN,
     "GET /v1/keys": ADMIN,
     "POST /v1/keys": ADMIN,
     "DELETE /v1/keys/{key_id}": ADMIN,
@@ -180,7 +182,14 @@ def ids(api: Api, job_id: str) -> dict[str, str]:
         ensemble = session.scalars(select(Ensemble.id).where(Ensemble.job_id == job_id)).first()
     announced = {"owner": DEFAULT_OWNER, "name": "x", "size": 9, "sha256": "0" * 64}
     upload, _ = api.shop.act(lambda session: uploads.begin(session, **announced, part_bytes=9, most_bytes=9))
-    names = {"name": "mnist5k", "key_id": "key_x", "upload_id": upload.id, "number": "7777", "file": "table.csv"}
+    names = {
+        "name": "mnist5k",
+        "key_id": "key_x",
+        "upload_id": upload.id,
+        "number": "7777",
+        "file": "table.csv",
+        "worker_id": "work_x",
+    }
     return names | {"job_id": job_id, "snapshot_id": snapshot, "ensemble_id": ensemble}
 
 

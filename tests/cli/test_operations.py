@@ -19,12 +19,12 @@ from sqlalchemy import text
 
 from app import backup, doctor
 from app.client import Client
-from app.store import attempts, jobs, logs, migrate, workers
+from app.store import attempts, blobs, jobs, logs, migrate, workers
 from app.store import engine as engines
 from app.store.engine import write
 from tests import packs
 from tests.cli.conftest import ANNEALER, Run, Up
-from tests.servers import Valkey, await_true
+from tests.servers import S3, Valkey, await_true
 from tests.shop import Shop
 from tests.specs import document
 
@@ -314,3 +314,55 @@ def test_logs_are_shown_and_followed(annealer: Run, client: Client) -> None:
     assert len(last.stdout.splitlines()) == 1
     assert json.loads(pieces.stdout.splitlines()[0])["attempt"] == 1
     assert "".join(piece.text for piece in client.logs(job.id)) == followed.stdout
+
+
+# Files outside the database.
+
+
+def test_files_are_moved_out_of_the_database_and_back(sqlite_url: str, tmp_path: Path) -> None:
+    place = f"file://{tmp_path}/contents"
+    aimed = {"ANNEALER_DATABASE_URL": sqlite_url, "ANNEALER_BLOBS": place}
+    engine = engines.create(sqlite_url)
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        blobs.put(engine, tmp_path / name)
+    engine.dispose()
+
+    before = json.loads(run("blobs", "list", "--json", cwd=tmp_path, **aimed).stdout)
+    out = run("blobs", "move", cwd=tmp_path, **aimed)
+    after = json.loads(run("blobs", "list", "--json", cwd=tmp_path, **aimed).stdout)
+    again = run("blobs", "move", cwd=tmp_path, **aimed)
+    back = run("blobs", "move", cwd=tmp_path, ANNEALER_DATABASE_URL=sqlite_url)
+
+    (had,) = before
+    assert had == {"place": "sql", "files": 2, "bytes": 2}
+    assert (out.returncode, out.stdout) == (0, f"{had['files']} files were moved to {place}.\n")
+    assert after == [had | {"place": place}]
+    assert again.stdout.startswith("0 files")
+    assert back.stdout == f"{had['files']} files were moved to the database.\n"
+
+
+def test_a_place_that_is_none_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    done = run("blobs", "move", cwd=tmp_path, ANNEALER_DATABASE_URL=sqlite_url, ANNEALER_BLOBS="/folder")
+
+    assert done.returncode == 2
+    assert "file:///absolute/folder" in done.stderr
+
+
+def test_doctor_tries_where_files_go(s3: S3, tmp_path: Path) -> None:
+    found = {
+        where: checks(run("doctor", "--json", cwd=tmp_path, ANNEALER_BLOBS=where))["storage"]
+        for where in ("s3://annealer/doctor", f"file://{tmp_path}/new", "file:///proc/none", "nonsense")
+    }
+
+    assert [one["state"] for one in found.values()] == ["ok", "ok", "problem", "problem"]
+    assert found["file:///proc/none"]["remedy"].startswith("Is the folder or bucket there")
+
+
+def test_a_backup_says_what_is_not_in_it(up: Up, tmp_path: Path) -> None:
+    source = backup.backup(up.folder, tmp_path / "plain")
+    with closing(sqlite3.connect(tmp_path / "plain")) as connection, connection:
+        connection.execute("INSERT INTO blobs (sha256, size, address) VALUES ('x', 1, 's3://bucket/a/ab/x-1')")
+
+    assert source.outside == ()
+    assert backup.examine(tmp_path / "plain").outside == ("s3://bucket/a",)

@@ -1,9 +1,11 @@
 """Workers that have been seen."""
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.store import workers
+from app.store.errors import NotFound
 from tests.shop import Shop
 from trainer.offer import Offer
 
@@ -15,6 +17,11 @@ def beat(shop: Shop, id: str, **offers: Offer) -> None:
         workers.beat(session, id=id, host="h", pid=1, device="cpu", slots=1, version="1", offers=offers)
 
     shop.act(act)
+
+
+def again(session: Session) -> bool:
+    """The next heartbeat of worker 1: whether it is to be drained."""
+    return workers.beat(session, id="work_1", host="h", pid=1, device="cpu", slots=1, version="1", offers={})
 
 
 def has(devices: int, *precisions: str) -> Offer:
@@ -70,3 +77,20 @@ def test_a_worker_that_offers_nothing_is_not_counted(shop: Shop) -> None:
     beat(shop, "work_1")
 
     assert known(shop, "cpu") is None
+
+
+def test_a_drained_worker_gets_no_job_and_hears_of_it_with_its_heartbeat(shop: Shop) -> None:
+    beat(shop, "work_1")
+    shop.submit()
+
+    shop.act(lambda session: workers.drain(session, "work_1", is_drained=True))
+    while_drained, heard = shop.claim(), shop.act(again)
+    shop.act(lambda session: workers.drain(session, "work_1", is_drained=False))
+
+    assert (while_drained, heard, shop.act(again)) == (None, True, False)
+    assert shop.claim() is not None
+
+
+def test_a_worker_that_nobody_knows_cannot_be_drained(shop: Shop) -> None:
+    with pytest.raises(NotFound):
+        shop.act(lambda session: workers.drain(session, "work_9", is_drained=True))

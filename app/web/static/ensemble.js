@@ -2,6 +2,7 @@
 
 import { $, call, el, figure, live, notice, percent, post, sure, table } from "./api.js";
 import * as report from "./report.js";
+import { offerTakeaway } from "./takeaway.js";
 import { offerTrial } from "./trial.js";
 
 const id = $("ensemble").dataset.id;
@@ -84,6 +85,8 @@ async function offer() {
   const called = new Map(names().map((name, index) => [found.members[index].snapshot_id, name]));
   $("trial-card").hidden = false;
   offerTrial($("trial"), { address: `${here}/predict`, shape: dataset.shape, names: called });
+  $("takeaway-card").hidden = false;
+  await offerTakeaway($("takeaway"), { address: here, shape: dataset.shape });
 }
 
 async function watch() {

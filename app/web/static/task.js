@@ -1,6 +1,6 @@
-// A job that trains nothing, an import or a scoring, as it goes.
+// A job that trains nothing, as it goes, and the files that it was asked for.
 
-import { $, atMostEvery, follow, live } from "./api.js";
+import { $, atMostEvery, bytes, call, el, follow, live, notice, table } from "./api.js";
 import { bindActions, drawHead } from "./jobhead.js";
 import { drawEvents, output } from "./story.js";
 
@@ -15,6 +15,19 @@ function show(changed) {
   job = changed;
   drawHead(job, show);
   refreshLog();
+  if (job.status === "succeeded") showFiles();
+}
+
+async function showFiles() {
+  try {
+    const { items } = await call(job.links.files);
+    const heads = [["Name", ""], ["Kind", ""], ["Size", "number"]];
+    const rows = items.map((file) => [el("a", { href: file.url, download: file.name }, file.name), file.media_type, bytes(file.size)]);
+    $("files-card").hidden = !rows.length;
+    table($("files"), heads, rows, { caption: "Files" });
+  } catch (error) {
+    notice(error.message, "error");
+  }
 }
 
 function hear({ kind, data }) {

@@ -1,6 +1,6 @@
 // Who trains, on what, and what runs there now.
 
-import { $, call, doing, el, live, time, whole } from "./api.js";
+import { $, call, doing, el, live, notice, time, whole } from "./api.js";
 
 const POLL_MS = 3000;
 
@@ -32,7 +32,7 @@ function card(worker) {
       "div.card-head",
       {},
       el("h2", {}, worker.host, el("span.faint", {}, ` · ${worker.device}`)),
-      el(`span.badge.${worker.alive ? "succeeded" : "failed"}`, {}, worker.alive ? "alive" : "gone"),
+      state(worker),
     ),
     el(
       "dl.facts",
@@ -47,7 +47,28 @@ function card(worker) {
     worker.jobs.length || others
       ? el("ul.runs", { "aria-label": "Running here" }, ...worker.jobs.map(line), others > 0 && el("li.faint", {}, `${others} of other owners`))
       : el("p.faint", {}, "Nothing runs here now."),
+    worker.alive && $("workers").hasAttribute("data-admin") && el("p.actions", {}, button(worker)),
   );
+}
+
+function state(worker) {
+  if (!worker.alive) return el("span.badge.failed", {}, "gone");
+  return worker.drained ? el("span.badge.paused", {}, "drained") : el("span.badge.succeeded", {}, "alive");
+}
+
+function button(worker) {
+  const [action, told, title] = worker.drained
+    ? ["resume", "Take jobs again", "It looks for some within seconds"]
+    : ["drain", "Drain", "It takes no more jobs; those that run here are checkpointed and go on elsewhere"];
+  const ask = async () => {
+    try {
+      await call(`/v1/workers/${worker.id}:${action}`, { method: "POST" });
+    } catch (error) {
+      notice(error.message, "error");
+    }
+    await refresh();
+  };
+  return el("button.quiet", { type: "button", title, "aria-label": `${told}: worker on ${worker.host}`, onclick: ask }, told);
 }
 
 const fact = (name, value) => [el("div", {}, el("dt", {}, name), el("dd", {}, value))];
