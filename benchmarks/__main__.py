@@ -4,11 +4,11 @@ import argparse
 
 from rich.console import Console
 
-from benchmarks import claims, job, metrics, prediction, requests, startup, training
+from benchmarks import claims, dashboard, job, metrics, prediction, requests, startup, training
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (startup, requests, claims, metrics, prediction, training, job)
+    for module in (startup, requests, claims, metrics, dashboard, prediction, training, job)
 }
 
 

@@ -32,7 +32,7 @@ def run() -> Iterator[Table]:
 def _chart(running: Service, engine: Engine, database: str) -> Table:
     job = running.submit()["id"]
     began = time.perf_counter()
-    _fill(engine, job)
+    fill(engine, job)
     speed = POINTS / (time.perf_counter() - began)
     with read(engine) as session:
         size = session.scalar(select(func.sum(func.length(SeriesBlock.points))).where(SeriesBlock.job_id == job)) or 0
@@ -49,7 +49,8 @@ def _chart(running: Service, engine: Engine, database: str) -> Table:
     return found
 
 
-def _fill(engine: Engine, job: str) -> None:
+def fill(engine: Engine, job: str) -> None:
+    """Store a loss for each of a million steps."""
     values = np.random.default_rng(1).normal(size=POINTS)
     for start in range(0, POINTS, POINTS_A_WRITE):
         steps = range(start + 1, start + POINTS_A_WRITE + 1)

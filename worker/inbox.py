@@ -43,23 +43,17 @@ class Asked:
 class Inbox:
     """One worker's side of the stream. Its methods raise `RedisError` while the broker is away."""
 
-    def __init__(self, broker_url: str, worker_id: str, window_seconds: float) -> None:
+    def __init__(self, broker_url: str, worker_id: str) -> None:
         self._broker = Redis.from_url(broker_url, socket_connect_timeout=1.0, socket_timeout=5.0)
         self._worker_id = worker_id
-        self._window_seconds = window_seconds
         self._held: set[bytes] = set()
         self._lock = threading.Lock()
         self._look_again = 0.0
 
     def take(self) -> list[Asked]:
-        """Questions that came together, within the window after the first; none after a second without any."""
+        """All questions that wait, which are those that came while the last were answered; none after a second."""
         self._await_group()
-        lost = self._rescued()
-        found = lost or self._read(BLOCK_MILLISECONDS)
-        if found and self._window_seconds:
-            time.sleep(self._window_seconds)
-            found = found + self._read(None)
-        return self._wanted(found)
+        return self._rescued() or self._read()
 
     def answer(self, answered: Iterable[tuple[Asked, bytes]]) -> None:
         """Send answers, and let go of their questions."""
@@ -110,9 +104,13 @@ class Inbox:
             if not consumer["pending"] and consumer["idle"] > FORGOTTEN_MILLISECONDS:
                 self._broker.xgroup_delconsumer(STREAM, GROUP, consumer["name"])
 
-    def _read(self, block: int | None) -> list[Asked]:
-        found: Any = self._broker.xreadgroup(GROUP, self._worker_id, {STREAM: ">"}, count=MOST_QUESTIONS, block=block)
-        return self._held_now(found[0][1]) if found else []
+    def _read(self) -> list[Asked]:
+        with self._broker.pipeline(transaction=False) as pipeline:
+            new: Any = {STREAM: ">"}
+            pipeline.xreadgroup(GROUP, self._worker_id, new, count=MOST_QUESTIONS, block=BLOCK_MILLISECONDS)
+            pipeline.time()
+            found, now = pipeline.execute()
+        return self._wanted(self._held_now(found[0][1]), now) if found else []
 
     def _rescued(self) -> list[Asked]:
         """What a worker has taken that no longer says that it lives."""
@@ -129,7 +127,7 @@ class Inbox:
         deadly = [asked for asked in found if deliveries[asked.entry] >= MOST_DELIVERIES]
         detail = "Prediction workers have ended without a word while they held this request; look at their logs."
         self.answer((asked, packed_failure(asked.question.id, "crashed", detail)) for asked in deadly)
-        return [asked for asked in found if asked not in deadly]
+        return self._wanted([asked for asked in found if asked not in deadly], self._broker.time())
 
     def _held_now(self, entries: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[Asked]:
         found, broken = [], []
@@ -146,13 +144,10 @@ class Inbox:
         self._drop(broken)
         return found
 
-    def _wanted(self, found: list[Asked]) -> list[Asked]:
-        """Without those that nobody waits for any more, by the broker's clock."""
-        if not found:
-            return []
-        seconds, microseconds = self._broker.time()
-        now = seconds + microseconds / 1e6
-        late = [asked for asked in found if _asked_at(asked.entry) + asked.question.seconds < now]
+    def _wanted(self, found: list[Asked], now: tuple[int, int]) -> list[Asked]:
+        """Without those that nobody waits for any more; `now` is the broker's clock, in seconds and microseconds."""
+        seconds = now[0] + now[1] / 1e6
+        late = [asked for asked in found if _asked_at(asked.entry) + asked.question.seconds < seconds]
         self._drop([asked.entry for asked in late])
         return [asked for asked in found if asked not in late]
 

@@ -59,7 +59,7 @@ def main() -> None:
     logs.identify(worker=worker_id)
     folder = own.scratch / worker_id
     scratch.take(folder)
-    inbox = Inbox(settings.broker_url.get_secret_value(), worker_id, own.window_seconds)
+    inbox = Inbox(settings.broker_url.get_secret_value(), worker_id)
     stop = _told_to_stop()
     heart = threading.Thread(target=inbox.beat, args=(stop,), name="heart", daemon=True)
     heart.start()

@@ -121,7 +121,4 @@ class PredictionSettings(BaseSettings):
     models_bytes: int = Field(
         default=2 * 1024**3, ge=0, description="Networks kept in memory; beyond it the least recently used go."
     )
-    window_seconds: float = Field(
-        default=0.002, ge=0, le=1, description="How long after a first request others may join its batch."
-    )
     scratch: Path = Field(default=SCRATCH, description="Folder for files on their way into memory.")

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.schemas import KeyRequest, PredictRequest, ProblemView, RetryRequest, UploadRequest
+from app.api.schemas import JobChange, KeyRequest, PredictRequest, ProblemView, RetryRequest, UploadRequest
 from app.errors import CONTENT_TYPE
 from trainer.spec import TrainingSpec
 from trainer.spec.exporting import ExportSpec
@@ -340,6 +340,7 @@ DOCUMENTED = (
     UploadRequest,
     PredictRequest,
     RetryRequest,
+    JobChange,
     KeyRequest,
     ProblemView,
 )

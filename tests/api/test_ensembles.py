@@ -192,7 +192,7 @@ def test_a_job_whose_snapshots_are_members_is_not_deleted(api: Api) -> None:
 
     assert (refused.status_code, running.status_code, deleted.status_code) == (409, 409, 204)
     assert refused.json()["type"] == "urn:annealer:problem:in-use"
-    assert refused.json()["ensembles"] == [made["id"]]
+    assert refused.json()["needed_by"] == [made["id"]]
     assert api.http.get(f"/v1/ensembles/{made['id']}").status_code == 404
     assert api.http.get(made["links"]["job"]).status_code == 404
     assert api.http.delete(f"/v1/jobs/{training.job_id}").status_code == 204

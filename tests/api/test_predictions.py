@@ -42,7 +42,7 @@ def failing(failure: Failure) -> Reply:
 @contextmanager
 def worker(valkey: Valkey, reply: Reply = first_pixel) -> Iterator[Inbox]:
     """A prediction worker without any network."""
-    inbox, stop = Inbox(valkey.url, "fake", 0.0), threading.Event()
+    inbox, stop = Inbox(valkey.url, "fake"), threading.Event()
 
     def serve() -> None:
         while not stop.is_set():
@@ -239,9 +239,9 @@ def test_what_a_worker_cannot_do_is_told(api: Api, valkey: Valkey, failure: Fail
 
 def test_a_question_that_ends_workers_is_given_up_after_the_third(api: Api, valkey: Valkey) -> None:
     id = snapshot(api)
-    dying = [Inbox(valkey.url, f"dying-{number}", 0.0) for number in range(3)]
+    dying = [Inbox(valkey.url, f"dying-{number}") for number in range(3)]
     stop = threading.Event()
-    alive = threading.Thread(target=Inbox(valkey.url, "alive", 0.0).beat, args=(stop,))
+    alive = threading.Thread(target=Inbox(valkey.url, "alive").beat, args=(stop,))
     alive.start()
     assert dying[0].take() == []
     answers: list[httpx.Response] = []

@@ -26,7 +26,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 def test_the_plan_tells_layers_rates_and_snapshots() -> None:
-    found = plan(batch_size=100)
+    found = plan(batch_size=100, epochs=4)
 
     assert found.steps_per_epoch == 40
     assert found.snapshot_epochs == (2, 4)

@@ -198,3 +198,38 @@ def test_an_admin_makes_a_key_and_revokes_it(closed_door: tuple[httpx.Client, En
     page.reload()
     expect(page.locator("#keys")).to_contain_text("laptop")
     assert text not in page.content()
+
+
+def test_a_model_is_exported_and_a_data_set_predicted(service: Service, open_tab: Open) -> None:
+    ensemble = service.http.get(f"/v1/jobs/{service.finished()}/ensemble").json()["id"]
+    page = open_tab(f"{service.url}/ensembles/{ensemble}").page
+
+    page.get_by_role("form", name="Export").get_by_label("Format").select_option("safetensors")
+    page.get_by_role("button", name="Export").click()
+    page.wait_for_url(re.compile("/jobs/job_"))
+    expect(page.locator("#files tbody tr")).to_have_text(
+        [re.compile("annealer.json"), re.compile("model.safetensors")], timeout=60_000
+    )
+    page.goto(f"{service.url}/ensembles/{ensemble}")
+    page.get_by_role("form", name="Predict a data set").get_by_label("Data set").select_option("mnist5k")
+    page.get_by_role("button", name="Predict a data set").click()
+    page.wait_for_url(re.compile("/jobs/job_"))
+    expect(page.locator("#files")).to_contain_text("predictions.csv", timeout=60_000)
+    with page.expect_download() as download:
+        page.click("text=predictions.csv >> nth=0")
+
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith("split,index,label,predicted,probability,p(0)")
+    assert len(lines) == 5001
+
+
+def test_a_worker_is_drained_and_takes_jobs_again(service: Service, open_tab: Open) -> None:
+    page = open_tab(f"{service.url}/workers").page
+
+    page.get_by_role("button", name=re.compile("^Drain")).click()
+    expect(page.locator(".worker-cards .badge")).to_have_text("drained")
+    job = service.submit()
+    page.get_by_role("button", name=re.compile("^Take jobs again")).click()
+
+    expect(page.locator(".worker-cards .badge")).to_have_text("alive")
+    service.finish(job)

@@ -272,7 +272,7 @@ def test_without_a_prediction_worker_that_is_said_at_once(quiet: Service) -> Non
 
 
 def test_what_a_dead_worker_held_is_answered_by_another(quiet: Service) -> None:
-    doomed = Inbox(quiet.valkey.url, "doomed", 0.0)
+    doomed = Inbox(quiet.valkey.url, "doomed")
     with quiet.worker("rescuer") as rescuer, ThreadPoolExecutor(1) as pool:
         quiet.client.predict_array(quiet.job, VALIDATION.images[:1])
         rescuer.signal(signal.SIGSTOP)
