@@ -35,7 +35,9 @@ const isDrawn = (canvas) => {
 };
 const look = () => {
   if (!window.listed && document.querySelector("#rows .row")) window.listed = performance.now();
-  if (!window.drawn && [...document.querySelectorAll("#charts canvas")].some(isDrawn)) window.drawn = performance.now();
+  const isShown = document.querySelector("#readout b") && !document.querySelector("main[data-waits]");
+  const canvases = [...document.querySelectorAll("#charts canvas")];
+  if (!window.drawn && isShown && canvases.every(isDrawn)) window.drawn = performance.now();
   if (!window.listed && !window.drawn) requestAnimationFrame(look);
 };
 requestAnimationFrame(look);

@@ -24,10 +24,21 @@ async function answered(path, options) {
   return answer;
 }
 
+// A page shows its content once what it asked for at first has come, so that nothing moves under a reader's eyes.
+const SETTLED_MS = 20;
+let underWay = 0;
+const show = () => underWay || $("main").removeAttribute("data-waits");
+
 /** The JSON that the API answers with, null where it answers with nothing. Throws `Problem`. */
 export async function call(path, options = {}) {
-  const answer = await answered(path, options);
-  return answer.status === 204 ? null : answer.json();
+  underWay += 1;
+  try {
+    const answer = await answered(path, options);
+    return answer.status === 204 ? null : await answer.json();
+  } finally {
+    underWay -= 1;
+    setTimeout(show, SETTLED_MS);
+  }
 }
 
 function signIn() {
