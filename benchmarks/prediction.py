@@ -1,7 +1,8 @@
 """Predictions over HTTP beside the bare forward pass of the same model in the same run.
 
 One warm image, asked again and again, its bare calls and requests in turn, so that a slow moment meets both; then
-concurrent clients against a bare loop over batches, one after the other.
+concurrent clients against a bare loop over batches, one after the other. Last, members run one after another, as they
+are, against all of them as one network (`torch.func.vmap` over their stacked weights), in turn.
 """
 
 import io
@@ -16,6 +17,7 @@ import httpx
 import numpy as np
 import torch
 from rich.table import Table
+from torch import Tensor
 
 from app.client import Client
 from benchmarks.figures import percentile, table
@@ -27,6 +29,8 @@ ROUNDS = 400
 CLIENTS = (1, 4, 16)
 REQUESTS = 400
 PER_REQUEST = 16
+FUSED_BATCHES = (1, 16, 64, 500)
+FUSED_ROUNDS = 40
 SPEC = {
     "name": "answers",
     "dataset": "mnist5k",
@@ -56,6 +60,7 @@ def run() -> Iterator[Table]:
                 yield _one_image(api.url, f"/v1/snapshots/{ensemble.members[0].snapshot_id}/predict", members[:1])
                 yield _one_image(api.url, f"/v1/ensembles/{ensemble.id}/predict", members)
                 yield _many(api.url, f"/v1/ensembles/{ensemble.id}/predict", members)
+                yield _fused(members)
 
 
 Members = list[tuple[torch.nn.Module, float]]
@@ -104,6 +109,33 @@ def _many(url: str, path: str, members: Members) -> Table:
                     answer.raise_for_status()
             speed = REQUESTS * PER_REQUEST / (time.perf_counter() - began)
             found.add_row(f"{clients} clients, {PER_REQUEST} images a request", f"{speed:,.0f}", f"{speed / bare:.0%}")
+    return found
+
+
+def _fused(members: Members) -> Table:
+    networks = [network.eval() for network, _ in members]
+    weights, buffers = torch.func.stack_module_state(networks)
+
+    def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
+        found: Tensor = torch.func.functional_call(networks[0], (weights, buffers), (images,))
+        return found
+
+    together = torch.func.vmap(one, in_dims=(0, 0, None))
+    found = table(f"{len(members)} networks, p50 ms", "", "one after another", "fused", "fused / one after another")
+    for count in FUSED_BATCHES:
+        images, times = torch.tensor(IMAGES[:count]), {"apart": [], "fused": []}
+        with torch.inference_mode():
+            for _ in range(FUSED_ROUNDS):
+                began = time.perf_counter()
+                apart = torch.stack([network(images) for network in networks])
+                between = time.perf_counter()
+                fused = together(weights, buffers, images)
+                times["apart"].append((between - began) * 1000)
+                times["fused"].append((time.perf_counter() - between) * 1000)
+        torch.testing.assert_close(fused, apart, rtol=1e-4, atol=1e-4)
+        p50 = {name: median(samples) for name, samples in times.items()}
+        images_told = f"{count} image{'s' if count > 1 else ''}"
+        found.add_row(images_told, f"{p50['apart']:.2f}", f"{p50['fused']:.2f}", f"{p50['fused'] / p50['apart']:.2f}")
     return found
 
 

@@ -12,7 +12,10 @@ commands = typer.Typer(rich_markup_mode=None)
 
 @commands.command("list")
 def list_jobs(
-    kind: Annotated[list[str] | None, typer.Option(help="training, scoring; repeatable. Default: training.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="training, scoring, prediction, export, import; repeatable. Default: training."),
+    ] = None,
     status: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     name: Annotated[str | None, typer.Option(help="Part of the name.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="key:value; repeatable.")] = None,

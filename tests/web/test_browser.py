@@ -212,6 +212,9 @@ def test_filters_are_kept_in_the_address(service: Service, open_tab: Open) -> No
 
     expect(page.locator("#rows .row")).to_have_count(1)
     expect(page.locator("#rows .name a")).to_have_text("kept")
+    page.select_option("[name=kind]", label="Exports")
+    expect(page.locator("#rows .row")).to_have_count(0)
+    assert "kind=export" in page.url
 
 
 def test_a_page_goes_on_after_the_service_was_away(service: Service, up: Up, open_tab: Open) -> None:

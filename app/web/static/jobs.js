@@ -7,6 +7,8 @@ const POLL_MS = 2000;
 const SPARE_ROWS = 8;
 const AT_ONCE = 6;
 const STEPS = { raise: 1, lower: -1 };
+const USUAL = { kind: "training", sort: "-created_at" };
+const SEVERAL = new Set(["label", "kind"]);
 
 const grid = $("grid");
 const holder = $("rows");
@@ -21,8 +23,8 @@ function asked() {
   const query = new URLSearchParams();
   for (const [name, value] of new FormData(filters)) {
     const text = value.trim();
-    if (!text || (name === "sort" && text === "-created_at")) continue;
-    for (const part of name === "label" ? text.split(/\s+/) : [text]) query.append(name, part);
+    if (!text || text === USUAL[name]) continue;
+    for (const part of SEVERAL.has(name) ? text.split(/\s+/) : [text]) query.append(name, part);
   }
   return query;
 }
@@ -33,7 +35,8 @@ function restore() {
   filters.elements.name.value = query.get("name") ?? "";
   filters.elements.label.value = query.getAll("label").join(" ");
   filters.elements.dataset.value = query.get("dataset") ?? "";
-  filters.elements.sort.value = query.get("sort") ?? "-created_at";
+  filters.elements.kind.value = query.getAll("kind").join(" ") || USUAL.kind;
+  filters.elements.sort.value = query.get("sort") ?? USUAL.sort;
 }
 
 async function restart() {
@@ -150,7 +153,7 @@ function cells(job, isSelected) {
   );
   return [
     cell("pick", el("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${job.name}`, ".checked": isSelected })),
-    cell("name", el("a", { href: `/jobs/${job.id}`, tabindex: -1, title: job.name }, job.name), ...labels),
+    cell("name", el("a", { href: `/jobs/${job.id}`, tabindex: -1, title: job.name }, job.name), job.kind === "training" ? "" : el("small.faint", {}, job.kind), ...labels),
     cell("status", el(`span.badge.${job.status}`, {}, doing(job)), job.priority && !job.finished_at ? el("small.priority", { title: "Priority" }, signed(job.priority)) : ""),
     cell("progress", ...progress(job)),
     cell("accuracy", sparkline(job.validation_accuracies), el("b", {}, percent(job.validation_accuracy))),
@@ -168,7 +171,7 @@ function progress(job) {
   bar.firstChild.style.width = `${100 * fraction}%`;
   if (job.status === "queued") return [bar, el("small", {}, job.queue_position === 1 ? "next" : `${job.queue_position ?? "?"} in line`)];
   if (job.status === "failed" && job.error) return [bar, el("small.why", { title: job.error.message }, job.error.code.replaceAll("_", " "))];
-  return [bar, el("small", {}, `${epoch}/${epochs}`)];
+  return [bar, el("small", {}, job.kind === "training" ? `${epoch}/${epochs}` : `${Math.floor(100 * fraction)}%`)];
 }
 
 function sparkline(values) {
