@@ -59,32 +59,32 @@ Id = Annotated[str, Path(max_length=100, pattern=NAME)]
 """What every id and name in an address looks like."""
 
 
-def _engine(request: Request) -> Engine:
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
 
-def _bell(request: Request) -> Bell:
+async def _bell(request: Request) -> Bell:
     bell: Bell = request.app.state.bell
     return bell
 
 
-def _watcher(request: Request) -> Watcher:
+async def _watcher(request: Request) -> Watcher:
     watcher: Watcher = request.app.state.watcher
     return watcher
 
 
-def _predictor(request: Request) -> Predictor:
+async def _predictor(request: Request) -> Predictor:
     predictor: Predictor = request.app.state.predictor
     return predictor
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _caller(request: Request, needed: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Caller:
+async def _caller(request: Request, needed: SecurityScopes, _: Annotated[object, Depends(BEARER)]) -> Caller:
     caller = _named(request)
     for scope in map(Scope, needed.scopes):
         if not caller.scope.covers(scope):
@@ -105,7 +105,7 @@ Admin = Annotated[Caller, Security(_caller, scopes=[Scope.ADMIN])]
 """Who asks, as an endpoint's first parameter: it decides what kind of key is asked for, before anything is read."""
 
 
-def _owner(
+async def _owner(
     request: Request,
     annealer_owner: Annotated[
         str | None,
@@ -165,7 +165,7 @@ UploadId = Annotated[str, Depends(_own_upload)]
 """Ids of objects of the caller's own: those of others are not found, as if there were none."""
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """A misspelt query parameter would otherwise be a filter that filters nothing.
 
     The dashboard's pages keep their own there. Who may not come in is told that first, by the endpoint.

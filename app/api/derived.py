@@ -111,7 +111,7 @@ class Making:
         return self.job(make)
 
 
-def _making(
+async def _making(
     engine: EngineOf, bell: BellOf, settings: SettingsOf, owner: OwnerOf, tasks: BackgroundTasks, response: Response
 ) -> Making:
     return Making(engine, bell, settings, owner, tasks, response)

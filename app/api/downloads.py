@@ -60,7 +60,7 @@ class Download:
         return StreamingResponse(pieces, status, headers, media_type)
 
 
-def _download(
+async def _download(
     request: Request,
     engine: EngineOf,
     range: Annotated[str | None, Header(description="One range of bytes.")] = None,

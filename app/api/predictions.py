@@ -112,7 +112,7 @@ class Asking:
             await form.close()
 
 
-def _asking(
+async def _asking(
     request: Request,
     engine: EngineOf,
     predictor: PredictorOf,

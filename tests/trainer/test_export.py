@@ -117,3 +117,21 @@ def test_the_same_snapshots_give_the_same_safetensors_file(tmp_path: Path) -> No
 def test_a_vote_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(CannotExport, match="no probabilities"):
         export.export(parts(tmp_path, [{}], [1.0]), "majority_vote", None, "onnx", tmp_path / "out")
+
+
+def test_snapshot_files_are_exported_without_a_service(tmp_path: Path) -> None:
+    files = [part.path for part in parts(tmp_path, [{}, {}], [1.0, 1.0])]
+
+    export.main([*map(str, files), "--format", "safetensors", "--out", str(tmp_path / "out")])
+
+    _, described = export.load(tmp_path / "out" / "model.safetensors")
+    assert [(one["snapshot_id"], one["weight"]) for one in described["members"]] == [("0", 1.0), ("1", 1.0)]
+
+
+def test_a_file_that_is_no_snapshot_is_told(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no snapshot")
+
+    with pytest.raises(SystemExit) as refused:
+        export.main([str(tmp_path / "text"), "--out", str(tmp_path / "out")])
+
+    assert refused.value.code not in (0, None)

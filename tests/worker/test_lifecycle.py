@@ -157,7 +157,7 @@ def test_a_second_signal_ends_a_worker_at_once(own_plant: Plant, undisturbed: Un
     time.sleep(0.3)
     own_plant.worker.signal(signal.SIGTERM)
 
-    assert own_plant.worker.wait(1) != 0
+    assert own_plant.worker.wait(5) != 0
     await_true(lambda: not Path(f"/proc/{child}").exists(), 5)
     with own_plant.another():
         await_status(own_plant.shop, job, Status.SUCCEEDED)
