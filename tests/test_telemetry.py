@@ -27,9 +27,10 @@ from tests.servers import await_true
 from tests.shop import ONE, Shop
 from tests.specs import document
 from worker.machine import Machine
+from worker.memory import Gpus, host_memory
 from worker.settings import WorkerSettings
 from worker.station import Station
-from worker.telemetry import CannotServe, Gpus, host_memory, registry, serve
+from worker.telemetry import CannotServe, registry, serve
 
 OPERATIONS = Path(__file__).parent.parent / "docs" / "operations"
 

@@ -17,6 +17,7 @@ from trainer.offer import Offer
 from worker import scratch
 from worker.devices import Devices
 from worker.machine import Machine
+from worker.memory import Memory
 from worker.oom import Blame
 from worker.packs import Packs
 from worker.settings import WorkerSettings
@@ -47,10 +48,12 @@ class Station:
     blame: Blame = field(default_factory=Blame)
     devices: Devices = field(init=False)
     packs: Packs = field(init=False)
+    memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
         devices = Devices(len(self.machine.gpus), self.settings.slots, self.settings.threads_per_job)
         object.__setattr__(self, "devices", devices)
+        object.__setattr__(self, "memory", Memory(has_gpus=bool(self.machine.gpus)))
         object.__setattr__(self, "packs", Packs(self.settings.datasets, self.settings.datasets_bytes))
 
     @property

@@ -22,6 +22,7 @@ from app.store.states import Outcome
 from app.store.sweep import Rescued
 from worker import telemetry
 from worker.execute import work
+from worker.memory import Used
 from worker.station import Station
 
 log = structlog.get_logger()
@@ -40,6 +41,7 @@ class Sweeper(threading.Thread):
         self._collected_at = float("-inf")
         self._keep = KeepSettings()
         self._away_until = 0.0
+        self._memory: Used = {}
 
     def run(self) -> None:
         while True:
@@ -82,6 +84,7 @@ class Sweeper(threading.Thread):
 
     def _beat_in_time(self) -> None:
         """Say that we live. A database that takes long to hear it has not heard the others either."""
+        self._memory = self._station.memory.now()
         began = time.monotonic()
         is_drained = retry(self._station.engine, self._beat)
         if is_drained != self._station.resting.is_set():
@@ -105,6 +108,7 @@ class Sweeper(threading.Thread):
             slots=station.settings.slots,
             version=__version__,
             offers=station.offers,
+            memory=self._memory,
         )
 
     def _collect(self) -> None:

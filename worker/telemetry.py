@@ -1,12 +1,10 @@
 """What Prometheus reads of a worker, served on a port of its own."""
 
 import hmac
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
-from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -21,12 +19,8 @@ from app.store import census
 from app.store.claims import Claim
 from app.store.engine import read
 from app.store.states import Outcome, Status
+from worker.memory import Used
 from worker.station import Station
-
-MEMORY = Path("/proc/meminfo")
-SMI = ["nvidia-smi", "--query-gpu=index,memory.used,memory.total", "--format=csv,noheader,nounits"]
-SMI_SECONDS = 5.0
-"""How long what the driver's tool has said is taken for true: it takes up to a second itself."""
 
 CLAIM_SECONDS = Histogram(
     "annealer_claim_seconds",
@@ -70,7 +64,6 @@ class Duty(Collector):
 
     def __init__(self, station: Station) -> None:
         self._station = station
-        self._gpus = Gpus() if station.machine.gpus else None
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: names are known without asking anybody."""
@@ -83,7 +76,7 @@ class Duty(Collector):
         slots.add_metric(("free",), free)
         slots.add_metric(("busy",), self._station.settings.slots - free)
         yield slots
-        yield from _memory_families({**host_memory(), **(self._gpus.memory() if self._gpus else {})})
+        yield from _memory_families(self._station.memory.now())
         try:
             with read(self._station.engine) as session:
                 speed = census.images_per_second(session, self._station.id)
@@ -94,42 +87,6 @@ class Duty(Collector):
             "Images that this worker's jobs train a second, as last reported.",
             value=speed,
         )
-
-
-class Gpus:
-    """Memory of GPUs as the driver's tool tells it; torch could only tell of the process that asks."""
-
-    def __init__(self, command: list[str] = SMI) -> None:
-        self._command = command
-        self._lock = threading.Lock()
-        self._asked_at = float("-inf")
-        self._known: dict[str, tuple[int, int]] = {}
-
-    def memory(self) -> dict[str, tuple[int, int]]:
-        """Bytes used and bytes in all of each GPU, numbered as the tool numbers them; nothing where it fails."""
-        with self._lock:
-            if time.monotonic() - self._asked_at > SMI_SECONDS:
-                self._known = self._ask()
-                self._asked_at = time.monotonic()
-            return self._known
-
-    def _ask(self) -> dict[str, tuple[int, int]]:
-        try:
-            done = subprocess.run(self._command, capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
-            rows = [[int(part) for part in line.split(",")] for line in done.stdout.splitlines()]
-            return {f"gpu{index}": (used * 2**20, whole * 2**20) for index, used, whole in rows}
-        except (OSError, ValueError, subprocess.SubprocessError):
-            return {}
-
-
-def host_memory(path: Path = MEMORY) -> dict[str, tuple[int, int]]:
-    """Bytes used and bytes in all of this host, as the CPU's; nothing where the kernel does not tell."""
-    try:
-        lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
-        whole, available = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    except (OSError, ValueError, KeyError):
-        return {}
-    return {"cpu": (whole - available, whole)}
 
 
 def registry(station: Station) -> CollectorRegistry:
@@ -183,7 +140,7 @@ def _guarded(app: Callable[..., Any], token: str) -> Callable[..., Any]:
     return guard
 
 
-def _memory_families(memory: dict[str, tuple[int, int]]) -> Iterator[Metric]:
+def _memory_families(memory: Used) -> Iterator[Metric]:
     used = GaugeMetricFamily(
         "annealer_memory_used_bytes",
         "Memory in use on a device, by whomever: cpu is the host, gpu0 the first of the driver's list.",

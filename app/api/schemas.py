@@ -699,6 +699,13 @@ class RunningView(View):
     started_at: datetime = Field(description="When this attempt began.")
 
 
+class MemoryUseView(View):
+    """Memory of a device, in bytes."""
+
+    used: int = Field(description="By whomever.")
+    total: int
+
+
 class WorkerView(View):
     """A worker process that has been seen lately."""
 
@@ -711,6 +718,7 @@ class WorkerView(View):
     offers: dict[str, OfferView] = Field(description="What a job can have here, by the `device` that its spec says.")
     alive: bool = Field(description="Whether its heartbeat is fresh.")
     drained: bool = Field(description="Whether it is to take no jobs, and to hand back those that it runs.")
+    memory: dict[str, MemoryUseView] = Field(description="By device: `cpu` is the host, `gpu0` its first GPU.")
     running: int = Field(description="Jobs that it runs now, of all owners.")
     jobs: list[RunningView] = Field(description="Those of them that the key sees, the oldest first.")
     started_at: datetime
@@ -721,6 +729,7 @@ class WorkerList(View):
     """Workers, the oldest first."""
 
     items: list[WorkerView]
+    waiting: dict[str, int] = Field(description="Jobs that wait, of all owners, by the `device` that they ask for.")
 
 
 class LayerView(View):

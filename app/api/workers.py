@@ -6,7 +6,7 @@ from app.api import documents
 from app.api.deps import Admin, EngineOf, Id, Reader
 from app.api.schemas import WorkerList
 from app.api.views import worker_view
-from app.store import workers
+from app.store import census, workers
 from app.store.engine import read, retry
 
 router = APIRouter(prefix="/v1", tags=["workers"])
@@ -19,7 +19,8 @@ def index(caller: Reader, engine: EngineOf) -> WorkerList:
         running = workers.running(session)
         found = workers.all_of_them(session)
         views = [worker_view(worker, alive, running.get(worker.id, []), caller.sees) for worker, alive in found]
-    return WorkerList(items=views)
+        waiting = census.waiting(session)
+    return WorkerList(items=views, waiting=dict(waiting))
 
 
 @router.post(

@@ -48,6 +48,12 @@ def take(session: Session) -> Census:
     return Census(_jobs(session), _queues(session), _crews(session), images_per_second(session))
 
 
+def waiting(session: Session) -> Mapping[str, int]:
+    """How many jobs wait, by what their specs say for `device`."""
+    counts = select(Job.device, func.count()).where(Job.status == Status.QUEUED).group_by(Job.device)
+    return {device: count for device, count in session.execute(counts)}
+
+
 def images_per_second(session: Session, worker_id: str | None = None) -> float:
     """What all running jobs, or those of one worker, train a second together."""
     query = select(func.sum(Job.images_per_second)).where(Job.status == Status.RUNNING)

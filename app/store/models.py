@@ -67,6 +67,7 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         list[int]: JSON,
         dict[str, str]: JSON,
+        dict[str, list[int]]: JSON,
         dict[str, list[str]]: JSON,
     }
 
@@ -485,6 +486,7 @@ class Worker(Base):
 
     `devices` counts its GPUs, or the CPU cores that it may use; `precisions` are those that each kind of device that it
     trains on computes in, by the names of a spec. One that `is_drained` lives, lets its jobs go and takes none.
+    `memory` has bytes used and bytes in all, by device: "cpu" for the host, "gpu0" and so on.
     """
 
     __tablename__ = "workers"
@@ -497,6 +499,7 @@ class Worker(Base):
     version: Mapped[str]
     offers: Mapped[Json] = mapped_column(server_default="{}")
     is_drained: Mapped[bool] = mapped_column(server_default=false())
+    memory: Mapped[dict[str, list[int]]] = mapped_column(server_default="{}")
     started_at: Mapped[datetime] = mapped_column(server_default=now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=now())
 

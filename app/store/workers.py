@@ -35,10 +35,15 @@ def beat(
     slots: int,
     version: str,
     offers: Mapping[str, Offer],
+    memory: Mapping[str, tuple[int, int]] | None = None,
 ) -> bool:
-    """Say that a worker lives; whether it is to be drained. Rows of those not seen for a day are removed."""
-    known = update(Worker).where(Worker.id == id).values(heartbeat_at=now()).returning(Worker.is_drained)
-    is_drained = session.scalar(known)
+    """Say that a worker lives, and what memory is used; whether it is to be drained.
+
+    Rows of those not seen for a day are removed.
+    """
+    has = {device: list(bytes) for device, bytes in (memory or {}).items()}
+    known = update(Worker).where(Worker.id == id).values(heartbeat_at=now(), memory=has)
+    is_drained = session.scalar(known.returning(Worker.is_drained))
     if is_drained is None:
         session.add(
             Worker(
@@ -49,6 +54,7 @@ def beat(
                 slots=slots,
                 version=version,
                 offers={kind: offer.document() for kind, offer in offers.items()},
+                memory=has,
             )
         )
     session.execute(delete(Worker).where(Worker.heartbeat_at < ago(FORGOTTEN_SECONDS)))

@@ -73,12 +73,16 @@ def test_a_stream_tells_the_job_itself_when_it_is_asked_to(api: Api, finished: F
 def test_workers_say_what_runs_where(api: Api) -> None:
     offers = {"cpu": Offer(1, frozenset({"float32"}))}
     worker = {"id": "work_1", "host": "box", "pid": 7, "device": "cpu", "slots": 1, "version": "1", "offers": offers}
-    api.shop.act(lambda session: workers.beat(session, **worker))
+    api.shop.act(lambda session: workers.beat(session, **worker, memory={"cpu": (3, 8)}))
     claim = api.shop.claimed(name="runs there")
+    for device in ("auto", "auto", "cuda"):
+        api.shop.submit(device=device)
 
-    (found,) = api.http.get("/v1/workers").json()["items"]
+    answer = api.http.get("/v1/workers").json()
 
-    assert found["running"] == 1
+    assert answer["waiting"] == {"auto": 2, "cuda": 1}
+    (found,) = answer["items"]
+    assert (found["running"], found["drained"], found["memory"]) == (1, False, {"cpu": {"used": 3, "total": 8}})
     (running,) = found["jobs"]
     assert (running["job_id"], running["name"], running["attempt"]) == (claim.job_id, "runs there", 1)
 

@@ -53,6 +53,19 @@ def test_a_worker_is_alive_while_it_beats(shop: Shop) -> None:
     assert seen(shop) == [("work_1", False), ("work_2", True)]
 
 
+def test_a_heartbeat_tells_what_memory_is_used(shop: Shop) -> None:
+    def act(session: Session, used: int) -> None:
+        who = {"id": "work_1", "host": "h", "pid": 1, "device": "cuda", "slots": 1, "version": "1"}
+        workers.beat(session, **who, offers={}, memory={"cpu": (used, 10), "gpu0": (2, 20)})
+
+    for used in (1, 3):
+        shop.act(act, used)
+
+    with shop.look() as session:
+        ((worker, _),) = workers.all_of_them(session)
+    assert worker.memory == {"cpu": [3, 10], "gpu0": [2, 20]}
+
+
 def test_a_worker_that_says_goodbye_is_forgotten(shop: Shop) -> None:
     beat(shop, "work_1")
 

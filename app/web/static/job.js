@@ -271,7 +271,7 @@ function drawEnsemble(found) {
   const gain = found.single.error - found.scores.error;
   const points = `${figure(100 * Math.abs(gain), 2)} percentage points`;
   const told = gain > 0 ? `${points} less error than the last model alone.` : gain < 0 ? `${points} more error than the last model alone.` : "As many errors as the last model alone.";
-  const tried = el("p.actions", {}, el("a.button", { href: `/ensembles/${found.id}` }, "Try it"));
+  const tried = el("p.actions", {}, el("a.button", { href: `/ensembles/${found.id}` }, "Try it, or export it"));
   $("ensemble").replaceChildren(el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Ensemble, as a table" }, made), el(`p.gain${gain > 0 ? ".good" : ""}`, {}, told), tried);
 }
 

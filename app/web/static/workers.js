@@ -1,19 +1,21 @@
 // Who trains, on what, and what runs there now.
 
-import { $, call, doing, el, live, notice, time, whole } from "./api.js";
+import { $, bytes, call, doing, el, live, notice, time, whole } from "./api.js";
 
 const POLL_MS = 3000;
 
 async function refresh() {
   if (document.hidden) return;
   try {
-    const { items } = await call("/v1/workers");
+    const { items, waiting } = await call("/v1/workers");
     live(true);
     const alive = items.filter((worker) => worker.alive);
     const running = alive.reduce((sum, worker) => sum + worker.running, 0);
     const slots = alive.reduce((sum, worker) => sum + worker.slots, 0);
     $("summary").textContent = items.length ? `${alive.length} alive, ${running} of ${slots} slots in use` : "";
     $("empty").hidden = items.length > 0;
+    const asked = Object.entries(waiting).map(([device, count]) => `${whole(count)} for ${device}`);
+    $("queue").textContent = asked.length ? `Waiting: ${asked.join(", ")}` : "Nothing waits";
     $("workers").replaceChildren(...items.map(card));
   } catch (error) {
     live(false, error.message);
@@ -39,6 +41,7 @@ function card(worker) {
       {},
       ...fact("Heartbeat", time(worker.heartbeat_at)),
       ...fact("Slots", `${worker.running} of ${worker.slots} in use`),
+      ...Object.entries(worker.memory).flatMap(([device, { used, total }]) => fact(`Memory, ${device}`, `${bytes(used)} of ${bytes(total)}`)),
       ...fact("Up since", time(worker.started_at)),
       ...fact("Process", String(worker.pid)),
       ...fact("Version", worker.version),
