@@ -252,7 +252,7 @@ def test_a_rescue_is_counted_by_the_worker_that_did_it(sqlite_url: str, broker_u
     port = free_port()
     with servers.Worker(tmp_path, sqlite_url, broker_url, metrics_port=str(port)) as worker:
         worker.await_ready()
-        await_true(lambda: 'rescues_total{status="queued"} 1' in httpx.get(f"http://127.0.0.1:{port}").text, 10)
+        await_true(lambda: 'rescues_total{status="queued"} 1' in httpx.get(f"http://127.0.0.1:{port}").text, 30)
         found = parsed(httpx.get(f"http://127.0.0.1:{port}").text)
     engine.dispose()
 

@@ -235,7 +235,7 @@ def test_a_key_does_not_follow_to_another_server(tmp_path: Path) -> None:
         seen.append(request)
         if request.url.host == "here":
             return httpx.Response(307, headers={"Location": "http://elsewhere/v1/workers"})
-        return httpx.Response(200, json={"items": []})
+        return httpx.Response(200, json={"items": [], "waiting": {}})
 
     client = Client("http://here", key=keytext.new())
     client._http._transport = httpx.MockTransport(answer)
