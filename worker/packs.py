@@ -73,9 +73,8 @@ class Packs:
             with suppress(FileNotFoundError):
                 lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
                 fcntl.flock(lock, fcntl.LOCK_SH)
-                with suppress(FileNotFoundError):
-                    if os.fstat(lock).st_ino == folder.stat().st_ino:
-                        return lock
+                if _is_still(folder, lock):
+                    return lock
                 os.close(lock)
 
     def _complete(self, folder: Path, files: Sequence[PackFile], fetch: Fetch) -> None:
@@ -94,7 +93,8 @@ class Packs:
         with suppress(FileNotFoundError):
             for folder in self._root.iterdir():
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    size = sum(entry.stat().st_size for entry in os.scandir(folder))
+                    with os.scandir(folder) as entries:
+                        size = sum(entry.stat().st_size for entry in entries)
                     yield folder.stat().st_mtime_ns, size, folder
 
     def _removed(self, folder: Path) -> bool:
@@ -105,12 +105,21 @@ class Packs:
             return True
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            # Another may have removed it before, and somebody made it again: that one is not ours to remove.
+            if _is_still(folder, lock):
+                shutil.rmtree(folder, ignore_errors=True)
             return True
         except BlockingIOError:
             return False
         finally:
             os.close(lock)
+
+
+def _is_still(folder: Path, lock: int) -> bool:
+    """Whether the folder of this name is the one that was opened."""
+    with suppress(FileNotFoundError):
+        return os.fstat(lock).st_ino == folder.stat().st_ino
+    return False
 
 
 def _is_whole(path: Path, file: PackFile) -> bool:

@@ -1,7 +1,7 @@
 // A spec as it is written, as text or in the form beside it: checked with every pause, and what it would do.
 
 import { $, bytes, call, el, figure, nonce, notice, percent, short, table, whole } from "./api.js";
-import { Clock } from "./charts.js";
+import { Clock, saveMenu } from "./charts.js";
 import { SpecForm } from "./specform.js";
 import { isMap, parseDocument } from "./vendor/yaml/yaml.min.js";
 
@@ -118,6 +118,8 @@ function drawPlan() {
       panels: [{ title: "Learning rate", unit: "over epochs", height: 170, format: figure, series: [{ label: null, color: "--c3", width: 2, fill: true }] }],
       marks: () => plan.snapshot_epochs.map((at) => ({ at, kind: "snapshot" })),
     });
+    const points = () => [["epoch", "learning_rate"], plan.curve.map((point) => [point.epoch, point.rate])];
+    $("save-rate").replaceWith(saveMenu(() => clock, "learning-rate", points));
   }
   const epochs = Math.max(...plan.curve.map((point) => point.epoch));
   clock.set([[plan.curve.map((point) => point.epoch), plan.curve.map((point) => point.rate)]], [0, epochs]);
