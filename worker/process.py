@@ -50,7 +50,7 @@ def main() -> None:
     sweeper.start()
     try:
         # Until Celery listens to it, which is a second or two.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, lambda *_: _leave(drain))
         log.info("worker ready", device=station.device, slots=worker_settings.slots)
         celery.worker_main(_arguments(station))
     finally:
@@ -63,6 +63,12 @@ def main() -> None:
         except SQLAlchemyError as error:
             log.warning("database is away", error=type(error).__name__)
         station.close_scratch()
+
+
+def _leave(drain: Drain) -> None:
+    """End before Celery has begun: what a sweep has found to run meanwhile has the grace too."""
+    drain.begin()
+    sys.exit(0)
 
 
 def _machine(settings: WorkerSettings) -> Machine:
