@@ -30,7 +30,7 @@ from app.api.views import job_view
 from app.errors import RETRY_SECONDS, Problem
 from app.queue import Bell
 from app.settings import Settings
-from app.store import datasets, derived, files, serving
+from app.store import datasets, derived, files, jobs, serving
 from app.store.engine import read, retry
 from app.store.models import Dataset, Job, JobFile
 from app.store.serving import Served
@@ -77,6 +77,9 @@ class Making:
         idempotency = idempotency_of(self.owner, key, body)
 
         def make(session: Session) -> tuple[Job, bool]:
+            # What the model is may have changed since: the same request still stands for its job.
+            if idempotency and (known := jobs.known(session, idempotency)):
+                return known, False
             served = find(session)
             dataset = _dataset(session, asked, served, sees)
             return derived.make(

@@ -25,6 +25,8 @@ CHUNK_BYTES = 1024 * 1024
 MOST_COLLECTED = 100
 MOST_RELEASED = 32
 LARGEST_RELEASED = 64 * CHUNK_BYTES
+ADOPTED_SECONDS = 12 * 3600.0
+"""How long storing an object may take; strays must be kept for longer."""
 REFERRING = (Snapshot, Checkpoint, DatasetFile, UploadPart, JobFile)
 """Tables whose rows keep the blob of their `sha256`."""
 
@@ -146,7 +148,6 @@ def misplaced(session: Session, place: str | None) -> Sequence[str]:
 
 def places(session: Session) -> Sequence[tuple[str, int, int]]:
     """Where blobs lie, how many there, and their bytes."""
-    # The last three parts of an address are an object's own.
     counted: dict[str, tuple[int, int]] = {}
     for address, size in session.execute(select(Blob.address, Blob.size).where(Blob.stored_at.is_not(None))):
         where = "sql" if address is None else place_of_object(address)
@@ -231,8 +232,9 @@ def _put_object(engine: Engine, hash: str, size: int, file: BinaryIO, place: str
         blob = session.scalars(select(Blob).where(Blob.sha256 == hash).with_for_update()).first()
         if blob is None:
             return
-        if not _forget_stray(session, address):
-            raise StorageAway(f"Storing {address} took so long that it was removed as a stray.")
+        # What is older may be about to be removed as a stray.
+        if not _forget_stray(session, address, younger_than=ADOPTED_SECONDS):
+            raise StorageAway(f"Storing {address} took so long that it is taken for a stray.")
         _stray(session, [blob.address])
         session.execute(delete(BlobChunk).where(BlobChunk.sha256 == hash))
         blob.address, blob.stored_at, blob.used_at = address, now(), now()
@@ -275,7 +277,9 @@ def _stray(session: Session, addresses: Iterable[str | None]) -> None:
     session.flush()
 
 
-def _forget_stray(session: Session, address: str) -> bool:
-    """Whether it was one."""
-    forgotten = session.execute(delete(StrayObject).where(StrayObject.address == address))
-    return bool(forgotten.rowcount)  # type: ignore[attr-defined]
+def _forget_stray(session: Session, address: str, *, younger_than: float | None = None) -> bool:
+    """Whether it was one, for no more than so many seconds if they are given."""
+    forgotten = delete(StrayObject).where(StrayObject.address == address)
+    if younger_than is not None:
+        forgotten = forgotten.where(StrayObject.since > ago(younger_than))
+    return session.scalar(forgotten.returning(StrayObject.address)) is not None

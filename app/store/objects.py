@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PATIENCE: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 SECONDS = "30s"
-SCHEMES = ("file", "s3")
 
 
 def refuse_unless_place(place: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from app.store import attempts, blobs, wishes
 from app.store.claims import Claim
 from app.store.files import NewFile
+from app.store.models import Snapshot
 from tests.api.conftest import Api
 from tests.reports import measured
 from trainer.parsing import parse_as
@@ -85,8 +86,13 @@ def test_the_same_key_asks_once(api: Api, snapshot: str) -> None:
         for _ in range(2)
     ]
 
-    assert [answer.status_code for answer in asked] == [201, 200]
-    assert asked[0].json()["id"] == asked[1].json()["id"]
+    api.shop.act(lambda session: session.delete(session.get_one(Snapshot, snapshot)))
+    later = api.http.post(
+        f"/v1/snapshots/{snapshot}/batch-predict", json={"dataset": "mnist5k"}, headers={"Idempotency-Key": "k"}
+    )
+
+    assert [answer.status_code for answer in (*asked, later)] == [201, 200, 200]
+    assert {answer.json()["id"] for answer in (*asked, later)} == {asked[0].json()["id"]}
 
 
 @pytest.mark.parametrize(

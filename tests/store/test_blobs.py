@@ -211,6 +211,21 @@ def test_what_died_on_its_way_is_known_and_does_not_disturb(engine: Engine, tmp_
     assert b"".join(blobs.stream(engine, hash)) == b"good"
 
 
+@pytest.mark.parametrize("place", ["file", "s3"], indirect=True)
+def test_an_object_that_took_too_long_is_left_to_be_removed(
+    engine: Engine, tmp_path: Path, place: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs, "ADOPTED_SECONDS", -1)
+
+    with pytest.raises(StorageAway, match="took so long"):
+        stored(engine, tmp_path, b"late")
+
+    (left,) = strays(engine)
+    assert left.startswith(f"{place}/")
+    with read(engine) as session, pytest.raises(BlobDamaged, match="not stored"):
+        blobs.size(session, sha256(b"late").hexdigest())
+
+
 def test_blobs_are_moved_while_they_are_read(
     engine: Engine, database_url: str, tmp_path: Path, place: str | None
 ) -> None:
