@@ -1,11 +1,14 @@
 """What people do on the pages, in a real Chromium, with a service that really trains."""
 
+import csv
+import io
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 import yaml
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 from sqlalchemy import Engine, insert
 
 from app.store import ids, keys
@@ -16,9 +19,19 @@ from tests.servers import await_true
 from tests.shop import Shop
 from tests.specs import document
 from tests.web.conftest import Open, Service, Up, new_key
+from trainer.events import HISTOGRAM_EDGES
 
 LONG = {"epochs": 1000, "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 100}}
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}</script><script>alert(2)</script>"
+
+
+def saved(card: Locator, kind: str) -> bytes:
+    """The file that a card's menu saves."""
+    card.locator(".menu summary").click()
+    with card.page.expect_download() as download:
+        card.locator(".menu button", has_text=kind).click()
+    card.locator(".menu summary").click()
+    return Path(download.value.path()).read_bytes()
 
 
 def test_a_spec_is_corrected_as_it_is_written_then_trained_and_followed(service: Service, open_tab: Open) -> None:
@@ -60,6 +73,30 @@ def test_snapshots_are_scored_by_their_number(service: Service, open_tab: Open) 
     page.click("text=Delete this ensemble")
 
     expect(page.locator("#growth")).to_contain_text("Score by number of members")
+
+
+def test_what_is_drawn_is_saved_as_pictures_and_numbers(service: Service, open_tab: Open) -> None:
+    job = service.finished(name="sizes")
+    page = open_tab(f"{service.url}/jobs/{job}").page
+    layers = page.locator("#layers-card")
+
+    layers.locator(".table-alternative summary").click()
+    expect(layers.locator("#counts tbody tr")).to_have_count(len(HISTOGRAM_EDGES) + 1)
+    files = {kind: saved(layers, kind) for kind in ("PNG", "SVG", "CSV")}
+    page.click("text=Score by number of members")
+    confusion = page.locator("#growth section", has=page.locator(".matrix"))
+    drawn = saved(confusion, "SVG").decode()
+
+    assert files["PNG"].startswith(b"\x89PNG")
+    assert {"hidden1, outputs", "hidden1, gradients"} <= set(
+        re.findall("<text[^>]*>([^<]*)</text>", files["SVG"].decode())
+    )
+    rows = list(csv.DictReader(io.StringIO(files["CSV"].decode())))
+    found = httpx.get(f"{service.url}/v1/jobs/{job}/layers").json()
+    of_first = {row["of"]: row for row in rows if row["epoch"] == "0" and row["layer"] == found["items"][0]["name"]}
+    assert of_first["outputs"]["above 1000"] == str(found["items"][0]["activations"]["histogram"][-1])
+    assert len(rows) == 2 * len(found["items"])
+    assert drawn.count("<rect") == 1 + 10 * 10
 
 
 def test_curves_grow_and_a_job_is_paused_resumed_and_cancelled(service: Service, open_tab: Open) -> None:

@@ -2,13 +2,12 @@
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { csv, el, save, short, svg } from "./api.js";
+import { css } from "./picture.js";
 
 const AXIS_PIXELS = 60;
 const FONT = "12px system-ui, sans-serif";
 
 const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
-
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** The index of the last of rising `steps` that is not after `step`; -1 before the first. */
 export function indexAt(steps, step) {
@@ -337,8 +336,8 @@ function strokes({ kind, color, width = 1.75, alpha: share = 1, dash }, points, 
   return [svg("polyline", dash ? { ...line, "stroke-dasharray": dash.join(" ") } : line)];
 }
 
-/** A menu that saves the chart as a picture, and its numbers as `table()` gives them: `[heads, rows]`. */
-export function saveMenu(clock, name, table) {
+/** A menu that saves a `Clock` or `Picture`, and its numbers as `table()` gives them: `[heads, rows]`. */
+export function saveMenu(picture, name, table) {
   const button = (text, work) => el("button", { type: "button", onclick: work }, text);
   return el(
     "details.menu",
@@ -347,33 +346,9 @@ export function saveMenu(clock, name, table) {
     el(
       "div",
       {},
-      button("PNG", async () => save(await clock().png(name), `${name}.png`)),
-      button("SVG", () => save(clock().svg(name), `${name}.svg`)),
+      button("PNG", async () => save(await picture().png(name), `${name}.png`)),
+      button("SVG", () => save(picture().svg(name), `${name}.svg`)),
       button("CSV", () => save(csv(...table()), `${name}.csv`)),
     ),
   );
 }
-
-/** How often values fall into bins, over time: a column a moment, a row a bin, darker where there are more. */
-export function heat(columns, label) {
-  const rows = columns[0].length;
-  const canvas = el("canvas", { width: columns.length, height: rows, role: "img", "aria-label": label });
-  const ink = canvas.getContext("2d");
-  const image = ink.createImageData(columns.length, rows);
-  const [from, to] = [rgb(css("--heat-low")), rgb(css("--heat-high"))];
-  columns.forEach((column, x) => {
-    const most = Math.max(1, ...column);
-    column.forEach((count, bin) => {
-      const share = count ? 0.08 + 0.92 * Math.sqrt(count / most) : 0;
-      const at = 4 * ((rows - 1 - bin) * columns.length + x);
-      for (let channel = 0; channel < 3; channel += 1) {
-        image.data[at + channel] = from[channel] + share * (to[channel] - from[channel]);
-      }
-      image.data[at + 3] = 255;
-    });
-  });
-  ink.putImageData(image, 0, 0);
-  return canvas;
-}
-
-const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

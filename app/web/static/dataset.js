@@ -1,6 +1,6 @@
 // One data set: as it is imported, then what is in it, which never changes.
 
-import { $, bytes, call, el, figure, live, notice, percent, sure, table, time, whole } from "./api.js";
+import { $, bytes, call, csv, el, figure, live, notice, percent, save, sure, table, time, whole } from "./api.js";
 
 const name = $("dataset").dataset.name;
 const here = `/v1/datasets/${encodeURIComponent(name)}`;
@@ -42,7 +42,7 @@ function facts() {
 
 function drawContent() {
   $("classes-card").hidden = $("sample-card").hidden = false;
-  if (!$("sample").getAttribute("src")) $("sample").src = found.links.sample;
+  if (!$("sample").getAttribute("src")) $("sample").src = $("save-sample").href = found.links.sample;
   const splits = Object.entries(found.splits).filter(([, split]) => split);
   const most = Math.max(...found.splits.train.per_class, 1);
   const heads = [["Class", ""], [el("span.unseen", {}, "Training images as a bar"), "bar"], ...splits.map(([split]) => [split, "number"])];
@@ -95,6 +95,12 @@ async function watch() {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
+
+$("save-classes").addEventListener("click", () => {
+  const splits = Object.entries(found.splits).filter(([, split]) => split);
+  const rows = found.classes.map((label, index) => [label, ...splits.map(([, split]) => split.per_class[index])]);
+  save(csv(["class", ...splits.map(([split]) => split)], rows), `${name}-classes.csv`);
+});
 
 $("delete").addEventListener("click", async () => {
   if (!(await sure(`Delete “${name}”? That is refused while a job or an ensemble needs it.`, "Delete"))) return;

@@ -1,9 +1,10 @@
 // One job as it goes: a stream tells what happens, and what it tells of is fetched.
 
 import { $, atMostEvery, bytes, call, el, figure, follow, live, percent, save, table, whole } from "./api.js";
-import { Clock, heat, indexAt, join, shareRange, smooth } from "./charts.js";
+import { Clock, indexAt, join, shareRange, smooth } from "./charts.js";
 import { offerGrowth } from "./growth.js";
 import { bindActions, drawHead } from "./jobhead.js";
+import { showLayers } from "./layers.js";
 import { drawEvents, output } from "./story.js";
 
 const id = $("job").dataset.id;
@@ -16,7 +17,6 @@ let snapshots = [];
 let events = [];
 let overview = { loss: [[], []], learning_rate: [[], []] };
 let detail = null;
-let layers = null;
 const settings = readSettings();
 
 // What the address keeps of the page.
@@ -237,7 +237,7 @@ function drawFilters() {
   if ($("filters").dataset.of === newest) return;
   $("filters").dataset.of = newest;
   $("filters").onload = () => ($("filters-card").hidden = false);
-  $("filters").src = `/v1/snapshots/${newest}/filters.png`;
+  $("filters").src = $("save-filters").href = `/v1/snapshots/${newest}/filters.png`;
   $("filters-told").textContent = `in snapshot ${number}; grey is zero`;
 }
 
@@ -275,57 +275,7 @@ function drawEnsemble(found) {
   $("ensemble").replaceChildren(el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Ensemble, as a table" }, made), el(`p.gain${gain > 0 ? ".good" : ""}`, {}, told), tried);
 }
 
-// Layers.
-const refreshLayers = atMostEvery(4000, async () => {
-  try {
-    layers = await call(`${here}/layers`);
-  } catch {
-    return;
-  }
-  $("layers-card").hidden = !layers.items.length;
-  if (!layers.items.length) return;
-  const known = [...new Set(layers.items.map((one) => one.epoch))];
-  const select = $("layer-epoch");
-  const wasNewest = select.selectedIndex === select.options.length - 1;
-  const before = select.value;
-  select.replaceChildren(...known.map((epoch) => el("option", { value: epoch }, epoch === 0 ? "initialisation" : String(epoch))));
-  select.value = wasNewest || !before ? String(known.at(-1)) : before;
-  drawLayers();
-});
-
-function drawLayers() {
-  const epoch = Number($("layer-epoch").value);
-  const heads = [["Layer", ""], ["Kind", ""], ["Outputs, mean", "number"], ["std", "number"], ["Gradients, std", "number"], ["Dead", "number"], ["Saturated", "number"], ["Weights, norm", "number"], ["Update / weight", "number"]];
-  const chosen = layers.items.filter((one) => one.epoch === epoch);
-  const warned = (is, text) => (is ? el("b.warn", {}, text) : text);
-  table(
-    $("layers"),
-    heads,
-    chosen.map((one) => [
-      one.name, one.kind, figure(one.activations.mean, 3), figure(one.activations.std, 3), figure(one.gradients.std, 3),
-      one.dead === null ? null : warned(one.dead > 0.5, percent(one.dead)),
-      one.saturated === null ? null : warned(one.saturated > 0.5, percent(one.saturated)),
-      one.weight_norm === null ? null : figure(one.weight_norm, 3),
-      one.update_ratio === null ? null : figure(one.update_ratio, 2),
-    ]),
-    { caption: "Layers" },
-  );
-  const moments = new Map();
-  for (const one of layers.items) moments.set(one.index, [...(moments.get(one.index) ?? []), one]);
-  const figures = [...moments.values()].map((history) =>
-    el(
-      "figure",
-      {},
-      el("figcaption", { title: history[0].kind }, history[0].name),
-      heat(history.map((one) => one.activations.histogram), `${history[0].name}: outputs over ${history.length} epochs`),
-      heat(history.map((one) => one.gradients.histogram), `${history[0].name}: gradients over ${history.length} epochs`),
-    ),
-  );
-  $("heat").replaceChildren(
-    el("p.faint", {}, "How outputs (left) and gradients (right) spread, over time to the right: from −1000 below through 0 in the middle to 1000, half a decade a line."),
-    ...figures,
-  );
-}
+const refreshLayers = atMostEvery(4000, () => call(`${here}/layers`).then(showLayers, () => {}));
 
 // What the stream tells.
 const refreshLog = output(here);
@@ -400,8 +350,6 @@ $("zoom-right").addEventListener("click", () => clock.scale(1, 0.4));
 $("zoom-all").addEventListener("click", () => clock.zoom(null));
 $("save-png").addEventListener("click", async () => save(await clock.png(job.name), `${id}.png`));
 $("save-svg").addEventListener("click", () => save(clock.svg(job.name), `${id}.svg`));
-$("layer-epoch").addEventListener("change", drawLayers);
-document.addEventListener("theme", () => layers?.items.length && drawLayers());
 document.addEventListener("visibilitychange", () => {
   if (document.hidden || !job) return;
   stream.again();

@@ -2,6 +2,7 @@
 
 import { el, figure, percent, save, csv, short, table, whole } from "./api.js";
 import { Clock, saveMenu } from "./charts.js";
+import { Picture, between, css } from "./picture.js";
 
 const MOST_IN_A_MATRIX = 30;
 const MOST_PAIRS = 40;
@@ -10,6 +11,12 @@ const share = (value, digits) => `${figure(100 * value, digits)}%`;
 
 function card(title, told, ...parts) {
   return el("section.card", { "aria-label": title }, el("div.card-head", {}, el("h2", {}, title), told ? el("span.faint", {}, told) : ""), ...parts);
+}
+
+/** A card with `menu` at its head. */
+function withSave(made, menu) {
+  made.querySelector(".card-head").append(el("div.tools", {}, menu));
+  return made;
 }
 
 function scrolled(title, inside) {
@@ -27,7 +34,7 @@ function chart(title, told, name, options, heads, rows, show) {
   const host = el("div.charts.small");
   let clock = null;
   const made = card(title, told, host, asTable(title, heads.map((head) => [head, "number"]), rows.map((row) => row.map(show))));
-  made.querySelector(".card-head").append(el("div.tools", {}, saveMenu(() => clock, name, () => [heads, rows])));
+  withSave(made, saveMenu(() => clock, name, () => [heads, rows]));
   // A chart is as wide as its place, which it must be in for that.
   queueMicrotask(() => {
     clock = new Clock(host, { name, ...options });
@@ -93,6 +100,30 @@ function matrix(title, names, cell, shadeOf, corner) {
   return scrolled(title, made);
 }
 
+/** The same as a picture to save. */
+function matrixPicture(names, cell, shadeOf, corner) {
+  const texts = names.map((_, row) => names.map((_, column) => cell(row, column)));
+  const wide = 7 * Math.max(3, ...texts.flat().map((text) => text.length)) + 14;
+  const left = 7 * Math.max(corner.length, ...names.map((name) => name.length)) + 10;
+  const [high, half] = [24, 16];
+  const made = new Picture(left + names.length * wide, (names.length + 1) * high);
+  const [plain, most] = [css("--card"), parseFloat(css("--heat-most")) / 100];
+  made.word(0, half, corner);
+  names.forEach((name, row) => {
+    const [across, down] = [left + row * wide, (row + 1) * high];
+    made.word(across + wide / 2, half, fitted(name, wide), "middle");
+    made.word(0, down + half, name);
+    texts[row].forEach((text, column) => {
+      const place = left + column * wide;
+      made.cell(place, down, wide - 1, high - 1, between(plain, css("--heat-high"), shadeOf(row, column) * most));
+      made.word(place + wide / 2, down + half, text, "middle", css("--ink"));
+    });
+  });
+  return made;
+}
+
+const fitted = (name, width) => (7 * name.length <= width ? name : `${name.slice(0, Math.max(1, Math.floor(width / 7) - 1))}…`);
+
 /** Which classes are taken for which. */
 export function confusion({ confusion: counts, classes }) {
   const names = classes.map((one) => one.name);
@@ -105,14 +136,13 @@ export function confusion({ confusion: counts, classes }) {
   const lines = pairs.slice(0, MOST_PAIRS).map(({ truth, seen, count }) => [names[truth], names[seen], whole(count), percent(count / classes[truth].count)]);
   table(frequent, [["It is", ""], ["Seen as", ""], ["Images", "number"], ["Of the class", "number"]], lines, { caption: "Most often confused" });
   const isSmall = names.length <= MOST_IN_A_MATRIX;
-  const shade = (row, column) => (row === column ? 0 : Math.sqrt(counts[row][column] / most));
-  const parts = isSmall ? [matrix("Confusion", names, (row, column) => whole(counts[row][column]), shade, "It is ↓ seen as →")] : [];
+  const drawn = [names, (row, column) => whole(counts[row][column]), (row, column) => (row === column ? 0 : Math.sqrt(counts[row][column] / most)), "It is ↓ seen as →"];
+  const parts = isSmall ? [matrix("Confusion", ...drawn)] : [];
   const list = scrolled("Most often confused", pairs.length ? frequent : el("p.faint", {}, "Nothing is confused."));
   parts.push(isSmall ? el("details.table-alternative", {}, el("summary", {}, "Most often confused"), list) : list);
   const made = card("Confusion", isSmall ? "darker where more images go wrong" : "the pairs that are confused most often", ...parts);
-  const button = el("button", { type: "button", onclick: () => save(csv(["it is / seen as", ...names], counts.map((row, index) => [names[index], ...row])), "confusion.csv") }, "CSV");
-  made.querySelector(".card-head").append(el("div.tools", {}, button));
-  return made;
+  const numbers = () => [["it is / seen as", ...names], counts.map((row, index) => [names[index], ...row])];
+  return withSave(made, saveMenu(() => matrixPicture(...drawn), "confusion", numbers));
 }
 
 /** How well each class is told from the others. */
@@ -122,9 +152,7 @@ export function classes({ classes: found }) {
   const made = el("table");
   table(made, [["Class", ""], ["Images", "number"], [el("span.unseen", {}, "Recall as a bar"), "bar"], ["Precision", "number"], ["Recall", "number"], ["F1", "number"]], shown, { caption: "Classes" });
   const button = el("button", { type: "button", onclick: () => save(csv(["class", "images", "precision", "recall", "f1"], rows), "classes.csv") }, "CSV");
-  const result = card("Classes", "", scrolled("Classes", made));
-  result.querySelector(".card-head").append(el("div.tools", {}, button));
-  return result;
+  return withSave(card("Classes", "", scrolled("Classes", made)), button);
 }
 
 function bar(value) {
@@ -138,8 +166,11 @@ export function diversity({ diversity: found }, names) {
   const chosen = found.chosen.map((place) => names[place]);
   const most = Math.max(...found.disagreement.flat(), 1e-9);
   const cell = (row, column) => (row === column ? "–" : share(found.disagreement[row][column], 2));
+  const drawn = [chosen, cell, (row, column) => found.disagreement[row][column] / most, "Member"];
   const told = `${percent(found.mean_disagreement)} on average, Q ${figure(found.mean_q_statistic, 2)}`;
-  return card("Disagreement of the members", told, matrix("Disagreement", chosen, cell, (row, column) => found.disagreement[row][column] / most, "Member"));
+  const made = card("Disagreement of the members", told, matrix("Disagreement", ...drawn));
+  const numbers = () => [["member", ...chosen], found.disagreement.map((row, index) => [chosen[index], ...row])];
+  return withSave(made, saveMenu(() => matrixPicture(...drawn), "disagreement", numbers));
 }
 
 /** All cards that there is something for. */
