@@ -88,10 +88,17 @@ class Sweeper(threading.Thread):
         began = time.monotonic()
         is_drained = retry(self._station.engine, self._beat)
         if is_drained != self._station.resting.is_set():
-            log.info("drained by an operator" if is_drained else "takes jobs again")
-            self._station.resting.set() if is_drained else self._station.resting.clear()
+            self._rest(is_drained)
         if time.monotonic() - began > SLOW_SECONDS:
             self._wait_for_others()
+
+    def _rest(self, is_drained: bool) -> None:
+        if is_drained:
+            log.info("drained by an operator")
+            self._station.resting.set()
+        else:
+            log.info("takes jobs again")
+            self._station.resting.clear()
 
     def _wait_for_others(self) -> None:
         """Leases ran out while nobody could renew them: their workers get the time to come back."""
