@@ -325,10 +325,21 @@ export function ask(id, action) {
   return call(`/v1/jobs/${id}${action === "cancel" ? "/cancel" : `:${action}`}`, { method: "POST" });
 }
 
-/** Give a job that has not ended another priority, within what there is. */
-export function prioritize(job, priority) {
+const moved = new Map();
+
+/** Move a job that has not ended up in the line, or down, within what there is. Moves that follow each other add up. */
+export function moveInLine(job, by) {
+  const before = moved.get(job.id) ?? Promise.resolve(job);
+  const after = before
+    .catch(() => job)
+    .then((known) => prioritize(job.id, (known.version > job.version ? known : job).priority + by));
+  moved.set(job.id, after);
+  return after;
+}
+
+function prioritize(id, priority) {
   const body = JSON.stringify({ priority: Math.max(-100, Math.min(100, priority)) });
-  return call(`/v1/jobs/${job.id}`, { method: "PATCH", headers: { "Content-Type": "application/json" }, body });
+  return call(`/v1/jobs/${id}`, { method: "PATCH", headers: { "Content-Type": "application/json" }, body });
 }
 
 /** What a job does just now, in a word or two. */

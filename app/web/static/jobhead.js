@@ -1,6 +1,6 @@
 // What stands above every job, whatever it does: status, progress, what may be asked of it, and why it failed.
 
-import { $, actions, ask, doing, duration, el, figure, notice, percent, prioritize, sure, time, whole } from "./api.js";
+import { $, actions, ask, doing, duration, el, figure, moveInLine, notice, percent, sure, time, whole } from "./api.js";
 
 /** Draw `job`. `told(job)` hears of a job that has been given another priority. */
 export function drawHead(job, told) {
@@ -59,7 +59,7 @@ function priority(job, told) {
   const step = (by, sign, label) => el("button.quiet.step", { type: "button", "aria-label": label, onclick: () => change(by) }, sign);
   const change = async (by) => {
     try {
-      told(await prioritize(job, job.priority + by));
+      told(await moveInLine(job, by));
     } catch (error) {
       notice(error.message, "error");
     }

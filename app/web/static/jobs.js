@@ -1,7 +1,7 @@
 // The list of jobs. Only the lines in view are in the page; the rest wait in memory.
 
 import { JobList } from "./joblist.js";
-import { $, actions, ask, call, doing, el, live, notice, percent, prioritize, sure, svg, time } from "./api.js";
+import { $, actions, ask, call, doing, el, live, moveInLine, notice, percent, sure, svg, time } from "./api.js";
 
 const POLL_MS = 2000;
 const SPARE_ROWS = 8;
@@ -222,7 +222,7 @@ async function bulk(action) {
   const work = async () => {
     for (let job; (job = line.pop()); ) {
       try {
-        await (action in STEPS ? prioritize(job, job.priority + STEPS[action]) : ask(job.id, action));
+        await (action in STEPS ? moveInLine(job, STEPS[action]) : ask(job.id, action));
       } catch (error) {
         refused.push(error.message);
       }
