@@ -35,6 +35,7 @@ from app.api import (
 )
 from app.api import logs as job_logs
 from app.api.deps import refuse_unknown_parameters
+from app.catalogue import Catalogue
 from app.gate import Gate
 from app.middleware import Trace
 from app.notify import Watcher
@@ -58,6 +59,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.state.engine = engine.create(settings.database_url.get_secret_value(), settings.blobs)
     app.state.bell = Bell(settings.broker_url.get_secret_value())
     app.state.predictor = Predictor(settings)
+    app.state.catalogue = Catalogue(app.state.engine)
     telemetry.observe(app.state.engine)
     app.state.registry = telemetry.registry(
         telemetry.Stock(app.state.engine), telemetry.HTTP_REQUESTS, telemetry.HTTP_SECONDS, *telemetry.PREDICTIONS

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
 from app.access import Caller, missing_scope
+from app.catalogue import Catalogue
 from app.errors import Problem, bad_body, bad_header
 from app.notify import Watcher
 from app.predictor import Predictor
@@ -79,6 +80,11 @@ async def _predictor(request: Request) -> Predictor:
     return predictor
 
 
+async def _catalogue(request: Request) -> Catalogue:
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue
+
+
 async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
@@ -128,34 +134,38 @@ EngineOf = Annotated[Engine, Depends(_engine)]
 BellOf = Annotated[Bell, Depends(_bell)]
 WatcherOf = Annotated[Watcher, Depends(_watcher)]
 PredictorOf = Annotated[Predictor, Depends(_predictor)]
+CatalogueOf = Annotated[Catalogue, Depends(_catalogue)]
 SettingsOf = Annotated[Settings, Depends(_settings)]
 OwnerOf = Annotated[str, Depends(_owner)]
 
 
-def _own_job(request: Request, job_id: Id, engine: EngineOf) -> str:
-    return _own(request, "job", job_id, engine, jobs.owner)
+async def _own_job(request: Request, job_id: Id, engine: EngineOf) -> str:
+    return await _own(request, "job", job_id, engine, jobs.owner)
 
 
-def _own_snapshot(request: Request, snapshot_id: Id, engine: EngineOf) -> str:
-    return _own(request, "snapshot", snapshot_id, engine, snapshots.owner)
+async def _own_snapshot(request: Request, snapshot_id: Id, engine: EngineOf) -> str:
+    return await _own(request, "snapshot", snapshot_id, engine, snapshots.owner)
 
 
-def _own_ensemble(request: Request, ensemble_id: Id, engine: EngineOf) -> str:
-    return _own(request, "ensemble", ensemble_id, engine, ensembles.owner)
+async def _own_ensemble(request: Request, ensemble_id: Id, engine: EngineOf) -> str:
+    return await _own(request, "ensemble", ensemble_id, engine, ensembles.owner)
 
 
-def _own_upload(request: Request, upload_id: Id, engine: EngineOf) -> str:
-    return _own(request, "upload", upload_id, engine, uploads.owner)
+async def _own_upload(request: Request, upload_id: Id, engine: EngineOf) -> str:
+    return await _own(request, "upload", upload_id, engine, uploads.owner)
 
 
-def _own(request: Request, kind: str, id: str, engine: Engine, owner: Callable[[Session, str], str]) -> str:
+async def _own(request: Request, kind: str, id: str, engine: Engine, owner: Callable[[Session, str], str]) -> str:
     """The id of an object that the caller may see. Owners never change, and so it stays true."""
     caller = _named(request)
-    if caller.sees is not None:
-        with read(engine) as session:
-            if owner(session, id) != caller.sees:
-                raise NotFound(kind, id)
+    if caller.sees is not None and await run_in_threadpool(_owner_of, engine, owner, id) != caller.sees:
+        raise NotFound(kind, id)
     return id
+
+
+def _owner_of(engine: Engine, owner: Callable[[Session, str], str], id: str) -> str:
+    with read(engine) as session:
+        return owner(session, id)
 
 
 JobId = Annotated[str, Depends(_own_job)]

@@ -1,6 +1,6 @@
 """`POST …/predict`: what a snapshot or an ensemble says of new images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Annotated
@@ -9,15 +9,13 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app import pictures
 from app.api import documents
 from app.api.deps import (
-    EngineOf,
+    CatalogueOf,
     EnsembleId,
     PredictorOf,
     Reader,
@@ -31,11 +29,11 @@ from app.api.deps import (
     unless_gone,
 )
 from app.api.schemas import LikelyView, MemberPredictionView, PredictionsView, PredictionView, PredictRequest
+from app.catalogue import Catalogue, Find
 from app.errors import Problem
 from app.predictor import Predictor
 from app.questions import Found, Member, Model
 from app.store import serving
-from app.store.engine import read
 from app.store.serving import Served
 
 router = APIRouter(prefix="/v1", tags=["predictions"])
@@ -49,16 +47,16 @@ class Asking:
     """A request, and what it takes to answer it."""
 
     request: Request
-    engine: Engine
+    catalogue: Catalogue
     predictor: Predictor
     most_bytes: int
     top_k: int
     members: bool
 
-    async def answer(self, id: str, find: Callable[[Session, str], Served]) -> PredictionsView:
+    async def answer(self, id: str, find: Find) -> PredictionsView:
         """What the model that `find` finds says of the images in the body. Raises `Problem`."""
         with self.predictor.room(self._announced()):
-            served = await run_in_threadpool(self._look, find, id)
+            served = await self.catalogue.get(find, id)
             images = await self._images(served.shape)
             asking = self.predictor.ask(_model(served), images, members=self.members)
             found = await unless_gone(self.request, asking)
@@ -68,10 +66,6 @@ class Asking:
         """Bytes of the body at most."""
         length = self.request.headers.get("Content-Length", "")
         return min(int(length), self.most_bytes) if length.isascii() and length.isdigit() else self.most_bytes
-
-    def _look(self, find: Callable[[Session, str], Served], id: str) -> Served:
-        with read(self.engine) as session:
-            return find(session, id)
 
     async def _images(self, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
         kind = content_type(self.request)
@@ -114,13 +108,13 @@ class Asking:
 
 async def _asking(
     request: Request,
-    engine: EngineOf,
+    catalogue: CatalogueOf,
     predictor: PredictorOf,
     settings: SettingsOf,
     top_k: Annotated[int, Query(ge=1, le=1000, description="How many of the likeliest classes `top` has.")] = 5,
     members: Annotated[bool, Query(description="Each member's own probabilities, and how far they disagree.")] = False,
 ) -> Asking:
-    return Asking(request, engine, predictor, settings.predict_body_bytes, top_k, members)
+    return Asking(request, catalogue, predictor, settings.predict_body_bytes, top_k, members)
 
 
 AskingOf = Annotated[Asking, Depends(_asking)]
