@@ -13,12 +13,17 @@ import numpy as np
 import pytest
 import redis
 from PIL import Image
+from sqlalchemy.orm import Session
 
+from app import catalogue as catalogues
+from app.catalogue import Catalogue
 from app.errors import Problem
 from app.predictor import Predictor
 from app.questions import ALIVE, Failure, Found, Model, packed, packed_failure
 from app.settings import Settings
+from app.store import serving
 from app.store.ensembles import NewEnsemble
+from app.store.serving import Served
 from tests.api.conftest import Api
 from tests.servers import Valkey, await_true
 from trainer.events import Scores, VoteScores
@@ -53,11 +58,13 @@ def worker(valkey: Valkey, reply: Reply = first_pixel) -> Iterator[Inbox]:
         thread.start()
     with redis.Redis.from_url(valkey.url) as broker:
         await_true(lambda: bool(broker.exists(ALIVE)), 5)
-    yield inbox
-    stop.set()
-    for thread in threads:
-        thread.join()
-    inbox.close()
+    try:
+        yield inbox
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        inbox.close()
 
 
 def images(*values: int) -> np.ndarray[Any, Any]:
@@ -255,6 +262,36 @@ def test_a_question_that_ends_workers_is_given_up_after_the_third(api: Api, valk
     alive.join()
 
     assert answers[0].json()["type"] == "urn:annealer:problem:prediction-crashed"
+
+
+def test_a_deleted_model_is_not_found_a_second_later(api: Api, valkey: Valkey) -> None:
+    claim = api.shop.trained(snapshots=1)
+    (id,) = api.shop.snapshots(claim)
+    with worker(valkey):
+        before = post(api, f"snapshots/{id}", npy(images(7)))
+        api.http.delete(f"/v1/jobs/{claim.job_id}").raise_for_status()
+        await_true(lambda: post(api, f"snapshots/{id}", npy(images(7))).status_code == 404, 5)
+
+    assert before.status_code == 200
+
+
+def test_a_model_is_looked_for_once_while_that_is_good(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = snapshot(api)
+    looks: list[str] = []
+
+    def find(session: Session, id: str) -> Served:
+        looks.append(id)
+        return serving.snapshot(session, id)
+
+    async def ask(catalogue: Catalogue, times: int) -> set[Served]:
+        return {await catalogue.get(find, id) for _ in range(times)}
+
+    monkeypatch.setattr(catalogues, "GOOD_SECONDS", 60)
+    once = asyncio.run(ask(Catalogue(api.shop.engine), 3))
+    assert (len(once), len(looks)) == (1, 1)
+    monkeypatch.setattr(catalogues, "GOOD_SECONDS", 0)
+    asyncio.run(ask(Catalogue(api.shop.engine), 3))
+    assert len(looks) == 4
 
 
 def test_more_than_may_wait_is_refused_and_room_is_made_again(valkey: Valkey) -> None:
