@@ -66,13 +66,26 @@ def test_snapshots_are_scored_by_their_number(service: Service, open_tab: Open) 
     page = open_tab(f"{service.url}/jobs/{job}").page
 
     page.click("text=Score by number of members")
-    expect(page.locator("#growth canvas")).to_be_visible(timeout=60_000)
-    expect(page.locator("#growth .matrix tbody tr")).to_have_count(10)
-    page.click("#growth .table-alternative summary >> nth=0")
-    expect(page.locator("#growth .table-alternative >> nth=0").locator("tbody tr")).to_have_count(2)
+    growth, _, confusion, *_ = (page.locator("#scores section").nth(place) for place in range(4))
+    expect(growth.locator("canvas")).to_be_visible(timeout=60_000)
+    expect(confusion.locator(".matrix tbody tr")).to_have_count(10)
+    growth.locator(".table-alternative summary").click()
+    expect(growth.locator(".table-alternative tbody tr")).to_have_count(2)
     page.click("text=Delete this ensemble")
 
-    expect(page.locator("#growth")).to_contain_text("Score by number of members")
+    expect(page.locator("#scoring")).to_contain_text("Score by number of members")
+    expect(page.locator("#scores section")).to_have_count(0)
+    expect(page.get_by_role("form", name="Export")).to_be_visible()
+
+
+def test_a_snapshot_alone_is_scored_by_class(service: Service, open_tab: Open) -> None:
+    job = service.finished(ensemble={"kind": "none"}, schedule={"kind": "constant", "learning_rate": 0.05})
+    page = open_tab(f"{service.url}/jobs/{job}").page
+
+    page.click("text=Score by class")
+
+    expect(page.locator("#scores [aria-label=Classes] tbody tr")).to_have_count(10, timeout=60_000)
+    expect(page.locator("#scores [aria-label='Error by number of members']")).to_have_count(0)
 
 
 def test_what_is_drawn_is_saved_as_pictures_and_numbers(service: Service, open_tab: Open) -> None:
@@ -84,7 +97,7 @@ def test_what_is_drawn_is_saved_as_pictures_and_numbers(service: Service, open_t
     expect(layers.locator("#counts tbody tr")).to_have_count(len(HISTOGRAM_EDGES) + 1)
     files = {kind: saved(layers, kind) for kind in ("PNG", "SVG", "CSV")}
     page.click("text=Score by number of members")
-    confusion = page.locator("#growth section", has=page.locator(".matrix"))
+    confusion = page.locator("#scores [aria-label=Confusion]")
     drawn = saved(confusion, "SVG").decode()
 
     assert files["PNG"].startswith(b"\x89PNG")
@@ -124,6 +137,7 @@ def test_zooming_asks_for_finer_data_and_the_address_keeps_it(service: Service, 
     job = service.finished()
     page = open_tab(f"{service.url}/jobs/{job}").page
     expect(page.locator("#readout")).to_contain_text("128")
+    expect(page.locator(".u-over").first).to_be_visible()
     over = page.locator(".u-over").first.bounding_box()
     assert over is not None
 
@@ -131,6 +145,8 @@ def test_zooming_asks_for_finer_data_and_the_address_keeps_it(service: Service, 
         page.mouse.move(over["x"] + 0.25 * over["width"], over["y"] + 20)
         page.mouse.down()
         page.mouse.move(over["x"] + 0.5 * over["width"], over["y"] + 30, steps=4)
+        # Drawn with the next frame, which nobody's hand is quicker than.
+        page.wait_for_function("() => document.querySelector('.u-select').offsetWidth > 4")
         page.mouse.up()
 
     assert finer.value.ok

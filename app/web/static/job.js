@@ -2,10 +2,11 @@
 
 import { $, atMostEvery, bytes, call, el, figure, follow, live, percent, save, table, whole } from "./api.js";
 import { Clock, indexAt, join, shareRange, smooth } from "./charts.js";
-import { offerGrowth } from "./growth.js";
 import { bindActions, drawHead } from "./jobhead.js";
 import { showLayers } from "./layers.js";
+import { offerScoring } from "./scoring.js";
 import { drawEvents, output } from "./story.js";
+import { offerTakeaway } from "./takeaway.js";
 
 const id = $("job").dataset.id;
 const here = `/v1/jobs/${id}`;
@@ -224,12 +225,27 @@ const refreshSnapshots = atMostEvery(500, async () => {
   if (!rows.length) return $("snapshots").replaceChildren(el("p.faint", {}, "None yet: one is taken where the learning rate is lowest."));
   const made = el("table");
   table(made, heads, rows, { caption: "Snapshots" });
-  if (job.status === "succeeded" && rows.length > 1 && !$("growth").hasChildNodes()) offerGrowth($("growth"), job, snapshots);
   $("snapshots").replaceChildren(made);
+  if (job.status === "succeeded") offerUses();
   drawFilters();
   $("provenance").textContent = JSON.stringify(snapshots.at(-1).provenance, null, 2);
   drawCurves();
 });
+
+/** What can be done with the snapshots once there will be no others. */
+function offerUses() {
+  if (!$("scoring").hasChildNodes()) offerScoring($("scoring"), $("scores"), job, snapshots);
+  const select = $("taken");
+  if (select.options.length === snapshots.length) return;
+  select.replaceChildren(...snapshots.toReversed().map((one) => el("option", { value: one.id }, `no. ${one.number}`)));
+  $("takeaway-card").hidden = false;
+  takeAlong();
+}
+
+async function takeAlong() {
+  const { shape } = await call(`/v1/datasets/${job.dataset}`);
+  await offerTakeaway($("takeaway"), { address: `/v1/snapshots/${$("taken").value}`, shape });
+}
 
 /** Of the newest snapshot; some networks have none that could be seen. */
 function drawFilters() {
@@ -347,6 +363,7 @@ $("zoom-in").addEventListener("click", () => clock.scale(0.5));
 $("zoom-out").addEventListener("click", () => clock.scale(2));
 $("zoom-left").addEventListener("click", () => clock.scale(1, -0.4));
 $("zoom-right").addEventListener("click", () => clock.scale(1, 0.4));
+$("taken").addEventListener("change", takeAlong);
 $("zoom-all").addEventListener("click", () => clock.zoom(null));
 $("save-png").addEventListener("click", async () => save(await clock.png(job.name), `${id}.png`));
 $("save-svg").addEventListener("click", () => save(clock.svg(job.name), `${id}.svg`));
