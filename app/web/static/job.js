@@ -1,6 +1,6 @@
 // One job as it goes: a stream tells what happens, and what it tells of is fetched.
 
-import { $, atMostEvery, bytes, call, el, figure, follow, live, percent, table } from "./api.js";
+import { $, atMostEvery, bytes, call, el, figure, follow, live, notice, percent, table } from "./api.js";
 import { forgetCurves, markCurves, refreshCurves } from "./curves.js";
 import { bindActions, drawHead } from "./jobhead.js";
 import { showLayers } from "./layers.js";
@@ -51,8 +51,12 @@ function offerUses() {
 }
 
 async function takeAlong() {
-  const { shape } = await call(`/v1/datasets/${job.dataset}`);
-  await offerTakeaway($("takeaway"), { address: `/v1/snapshots/${$("taken").value}`, shape });
+  try {
+    const { shape } = await call(`/v1/datasets/${job.dataset}`);
+    await offerTakeaway($("takeaway"), { address: `/v1/snapshots/${$("taken").value}`, shape });
+  } catch (error) {
+    notice(error.message, "error");
+  }
 }
 
 /** Of the newest snapshot; some networks have none that could be seen. */

@@ -2,7 +2,7 @@
 
 import { $, el, figure, percent, table, whole } from "./api.js";
 import { saveMenu } from "./charts.js";
-import { Picture, between, css } from "./picture.js";
+import { Picture, css, scale } from "./picture.js";
 
 const CELL = { width: 8, height: 4 };
 const GAP = 26;
@@ -63,11 +63,13 @@ function drawSpreads() {
   $("spreads").replaceChildren(el("p.faint", {}, `How outputs (left) and gradients (right) spread, ${AXES}.`), ...shown);
 }
 
-/** The colour of each bin of a histogram: darker where there are more. */
-function colors(histogram) {
-  const most = Math.max(1, ...histogram);
-  const [low, high] = [css("--heat-low"), css("--heat-high")];
-  return histogram.map((count) => between(low, high, count ? 0.08 + 0.92 * Math.sqrt(count / most) : 0));
+/** How each bin of a histogram is coloured, as the theme has it: darker where there are more. */
+function coloring() {
+  const shade = scale(css("--heat-low"), css("--heat-high"));
+  return (histogram) => {
+    const most = Math.max(1, ...histogram);
+    return histogram.map((count) => shade(count ? 0.08 + 0.92 * Math.sqrt(count / most) : 0));
+  };
 }
 
 /** Histograms over time: a column a moment, a row a bin. */
@@ -76,7 +78,7 @@ function canvas(histograms, label) {
   const made = el("canvas", { width: histograms.length, height: rows, role: "img", "aria-label": label });
   const ink = made.getContext("2d");
   const image = ink.createImageData(histograms.length, rows);
-  histograms.map(colors).forEach((column, x) => {
+  histograms.map(coloring()).forEach((column, x) => {
     column.forEach((color, bin) => image.data.set([...color, 255], 4 * ((rows - 1 - bin) * histograms.length + x)));
   });
   ink.putImageData(image, 0, 0);
@@ -85,7 +87,7 @@ function canvas(histograms, label) {
 
 /** All of them, a few layers a line. */
 function picture() {
-  const all = histories();
+  const [all, colors] = [histories(), coloring()];
   const bins = found.histogram_edges.length + 1;
   const across = Math.ceil(Math.sqrt(all.length / 2));
   const [width, height] = [CELL.width * Math.max(12, ...all.map((history) => history.length)), CELL.height * bins];

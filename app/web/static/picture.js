@@ -10,10 +10,10 @@ export const css = (name) => getComputedStyle(document.documentElement).getPrope
 
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-/** The colour, as [red, green, blue], that lies `share` of the way between two colours #rrggbb. */
-export function between(from, to, share) {
-  const ends = channels(to);
-  return channels(from).map((channel, index) => Math.round(channel + share * (ends[index] - channel)));
+/** Of two colours #rrggbb a scale: the colour, as [red, green, blue], at a share of the way from one to the other. */
+export function scale(from, to) {
+  const [start, end] = [channels(from), channels(to)];
+  return (share) => start.map((channel, index) => Math.round(channel + share * (end[index] - channel)));
 }
 
 /** Cells and words at their places, which are counted in pixels from below the title. Saved as `Clock` is. */

@@ -2,7 +2,7 @@
 
 import { el, figure, percent, save, csv, short, table, whole } from "./api.js";
 import { Clock, saveMenu } from "./charts.js";
-import { Picture, between, css } from "./picture.js";
+import { Picture, css, scale } from "./picture.js";
 
 const MOST_IN_A_MATRIX = 30;
 const MOST_PAIRS = 40;
@@ -17,6 +17,10 @@ function card(title, told, ...parts) {
 function withSave(made, menu) {
   made.querySelector(".card-head").append(el("div.tools", {}, menu));
   return made;
+}
+
+function csvButton(name, numbers) {
+  return el("button", { type: "button", onclick: () => save(csv(...numbers()), `${name}.csv`) }, "CSV");
 }
 
 function scrolled(title, inside) {
@@ -107,7 +111,8 @@ function matrixPicture(names, cell, shadeOf, corner) {
   const left = 7 * Math.max(corner.length, ...names.map((name) => name.length)) + 10;
   const [high, half] = [24, 16];
   const made = new Picture(left + names.length * wide, (names.length + 1) * high);
-  const [plain, most] = [css("--card"), parseFloat(css("--heat-most")) / 100];
+  const shade = scale(css("--card"), css("--heat-high"));
+  const most = parseFloat(css("--heat-most")) / 100;
   made.word(0, half, corner);
   names.forEach((name, row) => {
     const [across, down] = [left + row * wide, (row + 1) * high];
@@ -115,7 +120,7 @@ function matrixPicture(names, cell, shadeOf, corner) {
     made.word(0, down + half, name);
     texts[row].forEach((text, column) => {
       const place = left + column * wide;
-      made.cell(place, down, wide - 1, high - 1, between(plain, css("--heat-high"), shadeOf(row, column) * most));
+      made.cell(place, down, wide - 1, high - 1, shade(shadeOf(row, column) * most));
       made.word(place + wide / 2, down + half, text, "middle", css("--ink"));
     });
   });
@@ -142,7 +147,7 @@ export function confusion({ confusion: counts, classes }) {
   parts.push(isSmall ? el("details.table-alternative", {}, el("summary", {}, "Most often confused"), list) : list);
   const made = card("Confusion", isSmall ? "darker where more images go wrong" : "the pairs that are confused most often", ...parts);
   const numbers = () => [["it is / seen as", ...names], counts.map((row, index) => [names[index], ...row])];
-  return withSave(made, saveMenu(() => matrixPicture(...drawn), "confusion", numbers));
+  return withSave(made, isSmall ? saveMenu(() => matrixPicture(...drawn), "confusion", numbers) : csvButton("confusion", numbers));
 }
 
 /** How well each class is told from the others. */
@@ -151,8 +156,8 @@ export function classes({ classes: found }) {
   const shown = rows.map(([name, count, ...shares]) => [name, whole(count), bar(shares[1]), ...shares.map(percent)]);
   const made = el("table");
   table(made, [["Class", ""], ["Images", "number"], [el("span.unseen", {}, "Recall as a bar"), "bar"], ["Precision", "number"], ["Recall", "number"], ["F1", "number"]], shown, { caption: "Classes" });
-  const button = el("button", { type: "button", onclick: () => save(csv(["class", "images", "precision", "recall", "f1"], rows), "classes.csv") }, "CSV");
-  return withSave(card("Classes", "", scrolled("Classes", made)), button);
+  const numbers = () => [["class", "images", "precision", "recall", "f1"], rows];
+  return withSave(card("Classes", "", scrolled("Classes", made)), csvButton("classes", numbers));
 }
 
 function bar(value) {
