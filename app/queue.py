@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import OperationalError
 
 from app import telemetry
 
@@ -82,16 +82,6 @@ class Bell:
             self._remember(error)
             return False
         return True
-
-    def is_waiting(self, device: str) -> bool:
-        """Whether a bell was rung that no worker has heard yet: all of them are busy, and look for work after it."""
-        try:
-            with self._app.connection_or_acquire() as connection:
-                declared = connection.default_channel.queue_declare(queue=name(device), passive=True)
-        except (ChannelError, OperationalError, OSError):
-            # There is no such queue while nothing is in it; whether the broker is away, the next bell will tell.
-            return False
-        return bool(declared.message_count)
 
     def answers(self) -> bool:
         """Whether the broker is there."""

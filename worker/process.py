@@ -11,7 +11,7 @@ from app import logs, queue
 from app.settings import Settings
 from app.store import engine, migrate, workers
 from app.telemetry import observe
-from worker import forkserver, tasks, telemetry
+from worker import forkserver, hearing, tasks, telemetry
 from worker.drain import Drain
 from worker.machine import Machine
 from worker.settings import WorkerSettings
@@ -42,6 +42,7 @@ def main() -> None:
     station.open_scratch()
     celery = queue.make(broker_url, publisher=False)
     tasks.bind(celery, station)
+    celery.steps["consumer"].add(hearing.step(station))
     # Whoever answers this signal has set up logging: we have.
     setup_logging.connect(lambda **_: None, weak=False)
     drain = Drain(station)

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -70,7 +70,7 @@ class Sweeper(threading.Thread):
             self._rescue("attempt of a dead worker closed", partial(sweep.rescue_of, worker_id=worker_id))
         if time.monotonic() > self._away_until:
             self._rescue("lost attempt closed", sweep.rescue)
-        self._ring_again(retry(self._station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS)))
+        self._ring_again()
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
             self._collected_at = time.monotonic()
             # Beside the sweep: while much is removed, heartbeats go on.
@@ -132,13 +132,18 @@ class Sweeper(threading.Thread):
         if done.blobs:
             log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
 
-    def _ring_again(self, silent: Sequence[tuple[str, str]]) -> None:
-        """For jobs whose last bell is long ago, by id and device."""
-        # While all workers are busy, bells would only pile up in the broker.
-        unheard = {device for device in {device for _, device in silent} if self._station.bell.is_waiting(device)}
-        for _, device in silent:
-            if device not in unheard:
-                self._station.bell.ring(device)
+    def _ring_again(self) -> None:
+        """For jobs whose last bell is long ago, if one of them could run here.
+
+        A busy worker looks for work once it is free, and a drained one may not: bells of theirs would pile up in the
+        broker while nobody is free to hear them, and the jobs would count as rung for.
+        """
+        station = self._station
+        if not (station.takes_jobs and station.devices.has_a_free_slot):
+            return
+        devices = station.offers.keys()
+        for _, device in retry(station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS, devices)):
+            station.bell.ring(device)
             # Whoever has not heard of the job for so long may be waiting to reach the broker again: so may we.
             self._look_for_work()
 

@@ -1,6 +1,6 @@
 """Jobs of every kind: submitted, found, listed, moved, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -266,10 +266,13 @@ def versions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     return {job_id: version for job_id, version in rows}
 
 
-def needing_bell(session: Session, older_than_seconds: float) -> list[tuple[str, str]]:
-    """Queued jobs whose last bell is long ago, as (id, device), the oldest first; they count as rung now."""
+def needing_bell(session: Session, older_than_seconds: float, devices: Collection[str]) -> list[tuple[str, str]]:
+    """Queued jobs for one of `devices` whose last bell is long ago, as (id, device), the oldest first.
+
+    They count as rung now.
+    """
     silent = or_(Job.rung_at.is_(None), Job.rung_at < ago(older_than_seconds))
-    query = select(Job.id, Job.device).where(Job.status == Status.QUEUED, silent)
+    query = select(Job.id, Job.device).where(Job.status == Status.QUEUED, Job.device.in_(devices), silent)
     query = query.order_by(Job.id).limit(MOST_BELLS).with_for_update(skip_locked=True)
     waiting = [(job_id, device) for job_id, device in session.execute(query)]
     if waiting:

@@ -253,7 +253,7 @@ def _left_in_the_database(service: Service) -> Iterator[Breach]:
         for attempt in session.scalars(select(Attempt).where(Attempt.outcome.is_(None))):
             yield Breach("left over", attempt.job_id, f"attempt {attempt.number} holds a lease")
     before = _digest(service)
-    if service.act(sweep.rescue) or service.act(jobs.needing_bell, 0.0):
+    if service.act(sweep.rescue) or service.act(jobs.needing_bell, 0.0, ["auto", "cpu", "cuda"]):
         yield Breach("left over", "sweep", "there was something to rescue or to ring for")
     if _digest(service) != before:
         yield Breach("left over", "sweep", "a second sweep has changed something")

@@ -264,6 +264,7 @@ def test_versions_rise_with_every_visible_change(shop: Shop) -> None:
 def test_a_job_is_rung_for_again_when_its_bell_is_long_ago(shop: Shop) -> None:
     job = shop.submit(device="cpu")
 
-    assert shop.act(jobs.needing_bell, 60) == []
-    assert shop.act(jobs.needing_bell, -1) == [(job.id, "cpu")]
-    assert shop.act(jobs.needing_bell, 60) == []
+    assert shop.act(jobs.needing_bell, 60, ["auto", "cpu"]) == []
+    assert shop.act(jobs.needing_bell, -1, ["auto", "cuda"]) == []
+    assert shop.act(jobs.needing_bell, -1, ["auto", "cpu"]) == [(job.id, "cpu")]
+    assert shop.act(jobs.needing_bell, 60, ["auto", "cpu"]) == []

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import torch
 from sqlalchemy import Engine
 
+from app import queue
 from app.queue import Bell
 from app.store import engine as engines
 from app.store.engine import write
@@ -25,7 +27,6 @@ class Plant:
 
     def __init__(self, folder: Path, database_url: str, **settings: str) -> None:
         self.folder = folder
-        self._settings = settings
         self._database_url = database_url
         self._settings = settings
         self.valkey = Valkey(folder)
@@ -42,6 +43,11 @@ class Plant:
     def another(self) -> Worker:
         """One more worker."""
         return Worker(self.folder, self._database_url, self.valkey.url, **self._settings)
+
+    def unheard(self, device: str) -> int:
+        """How many bells nobody has heard yet."""
+        with redis.Redis.from_url(self.valkey.url) as broker:
+            return int(broker.llen(queue.name(device)))  # type: ignore[arg-type]
 
     def close(self) -> None:
         """End it all."""

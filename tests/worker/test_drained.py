@@ -1,5 +1,7 @@
 """A worker that an operator drains, and lets work again."""
 
+import time
+
 from sqlalchemy import select
 
 from app.store import events, workers
@@ -45,7 +47,11 @@ def test_a_drained_worker_hands_its_job_back_to_others_and_takes_none_until_it_m
     )
 
     later = plant.shop.submit()
-    drain(plant, first, False)
     plant.bell.ring("auto")
+    # Longer than it would take to hear the bell.
+    time.sleep(1.5)
+    assert plant.unheard("auto") == 1
+    drain(plant, first, False)
     await_status(plant.shop, later, Status.SUCCEEDED)
     assert who(plant, later) == [first]
+    assert plant.unheard("auto") == 0

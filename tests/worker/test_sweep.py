@@ -1,12 +1,15 @@
 """What a worker does every few seconds."""
 
+import threading
 from pathlib import Path
 
+import pytest
 import redis
 from sqlalchemy import Engine, update
 
 from app import queue
 from app.queue import Bell
+from app.store import jobs, workers
 from app.store.engine import write
 from app.store.models import Job
 from tests.shop import Shop
@@ -16,27 +19,79 @@ from worker.station import Station
 from worker.sweep import Sweeper
 
 
-def test_bells_do_not_pile_up_while_nobody_is_free_to_hear_them(
-    engine: Engine, shop: Shop, broker_url: str, tmp_path: Path
-) -> None:
-    """Ten thousand jobs behind one that trains for a day must not fill the broker's memory with bells."""
+@pytest.fixture
+def station(engine: Engine, broker_url: str, tmp_path: Path) -> Station:
     settings = WorkerSettings(scratch=tmp_path / "scratch")
     station = Station(engine, Bell(broker_url), settings, Machine((), 1, {"cpu": ("float32",)}))
     station.open_scratch()
-    station.devices.take("cpu", 1)
-    sweeper = Sweeper(station)
+    return station
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[Station]:
+    """Who has looked for work of its own accord; without running any."""
+    looked: list[Station] = []
+    monkeypatch.setattr("worker.sweep.work", looked.append)
+    return looked
+
+
+def sweep(station: Station) -> None:
+    """One round, with all that it began."""
+    Sweeper(station).sweep()
+    for thread in threading.enumerate():
+        if thread.name in ("work", "retention"):
+            thread.join()
+
+
+def rung(station: Station, broker_url: str) -> int:
+    """Bells that are about after a sweep, once every job has been silent for long."""
+    with write(station.engine) as session:
+        session.execute(update(Job).values(rung_at=None))
+    sweep(station)
+    with redis.Redis.from_url(broker_url) as broker:
+        return int(broker.llen(queue.name("auto")))  # type: ignore[arg-type]
+
+
+def test_an_idle_worker_rings_for_jobs_that_have_waited_and_looks_for_them_itself(
+    station: Station, shop: Shop, broker_url: str, found: list[Station]
+) -> None:
     for _ in range(3):
         shop.submit()
 
-    def rung() -> int:
-        """Bells that are about, once every job has been silent for long."""
-        with write(engine) as session:
-            session.execute(update(Job).values(rung_at=None))
-        sweeper.sweep()
-        with redis.Redis.from_url(broker_url) as broker:
-            return int(broker.llen(queue.name("auto")))  # type: ignore[arg-type]
+    assert rung(station, broker_url) == 3
+    assert found == [station] * 3
 
-    assert [rung() for _ in range(4)] == [3, 3, 3, 3]
+
+def test_bells_do_not_pile_up_while_nobody_is_free_to_hear_them(
+    station: Station, shop: Shop, broker_url: str, found: list[Station]
+) -> None:
+    """Ten thousand jobs behind one that trains for a day must not fill the broker's memory with bells."""
+    shop.submit()
+    station.devices.take("cpu", 1)
+
+    assert rung(station, broker_url) == 0
+    assert not found
+
+
+def test_a_drained_worker_leaves_waiting_jobs_to_those_that_can_take_them(
+    station: Station, shop: Shop, broker_url: str, found: list[Station]
+) -> None:
+    """It would count them as rung for, and hide them from the others."""
+    shop.submit()
+    sweep(station)
+    shop.act(lambda session: workers.drain(session, station.id, is_drained=True))
+
+    assert rung(station, broker_url) == 0
+    assert not found
+    assert [job_id for job_id, _ in shop.act(jobs.needing_bell, 0.0, ["auto"])]
+
+
+def test_a_worker_does_not_ring_for_devices_that_it_has_not(
+    station: Station, shop: Shop, broker_url: str, found: list[Station]
+) -> None:
+    shop.submit(device="cuda")
+
+    assert rung(station, broker_url) == 0
     with redis.Redis.from_url(broker_url) as broker:
-        broker.delete(queue.name("auto"))
-    assert rung() == 3
+        assert broker.llen(queue.name("cuda")) == 0
+    assert not found
