@@ -134,8 +134,9 @@ def _statistics(row: LayerRow, seen: _Seen, gradient: Tensor | None, before: Ten
 
 def distribution(values: Tensor) -> Distribution:
     """Mean, standard deviation and histogram of a tensor of any shape."""
-    # Images lie in memory with channels last: in that order nothing is copied.
-    flat = (values.permute(0, 2, 3, 1) if values.ndim == 4 else values).flatten()
+    # In the order in which images lie in memory, nothing is copied.
+    has_channels_last = values.ndim == 4 and not values.is_contiguous()
+    flat = (values.permute(0, 2, 3, 1) if has_channels_last else values).flatten()
     mean = flat.mean()
     std = torch.linalg.vector_norm(flat - mean) / sqrt(len(flat))
     counted = flat[:: -(-len(flat) // MOST_COUNTED)].contiguous()
