@@ -104,26 +104,48 @@ def usual(spec: TrainingSpec, dataset: DataSet, padding: int, workers: int) -> C
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
-    """Images one by one, each cut out at random after padding, flipped by chance, and normalised."""
+    """Images one by one, through PIL: cut out at random after padding, flipped by chance, and normalised.
+
+    Call for call what torchvision's MNIST and CIFAR10 do with RandomCrop, RandomHorizontalFlip, ToTensor and Normalize
+    (0.28, `transforms/functional.py`), without their checks of arguments: torchvision itself needs another build of
+    torch than the one for CPUs only.
+    """
 
     def __init__(self, split: Split, padding: int, fitted: preprocess.Standardize) -> None:
-        self._images = [Image.fromarray(image.squeeze()) for image in split.images.transpose(0, 2, 3, 1)]
+        self._images = split.images.transpose(0, 2, 3, 1).squeeze()
         self._labels = split.labels.tolist()
         self._padding = padding
-        self._mean, self._std = fitted.mean, fitted.std
+        self._mean, self._std = ((figure / 255).flatten().tolist() for figure in (fitted.mean, fitted.std))
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self._images[index]
+        image = self._crop(Image.fromarray(self._images[index]))
+        if torch.rand(1) < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return self._normalize(_to_tensor(image)), self._labels[index]
+
+    def _crop(self, image: Image.Image) -> Image.Image:
         width, height = image.size
-        left, top = torch.randint(2 * self._padding + 1, (2,)).tolist()
-        image = ImageOps.expand(image, self._padding).crop((left, top, left + width, top + height))
-        if torch.rand(()) < 0.5:
-            image = ImageOps.mirror(image)
-        pixels = torch.from_numpy(np.atleast_3d(np.array(image))).permute(2, 0, 1).contiguous()
-        return (pixels.float() - self._mean) / self._std, self._labels[index]
+        padded = ImageOps.expand(image, self._padding, fill=0)
+        top = int(torch.randint(0, padded.height - height + 1, size=(1,)).item())
+        left = int(torch.randint(0, padded.width - width + 1, size=(1,)).item())
+        return padded.crop((left, top, left + width, top + height))
+
+    def _normalize(self, image: Tensor) -> Tensor:
+        image = image.clone()
+        mean = torch.as_tensor(self._mean, dtype=image.dtype, device=image.device)
+        std = torch.as_tensor(self._std, dtype=image.dtype, device=image.device)
+        if (std == 0).any():
+            raise ValueError("a channel does not vary")
+        return image.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    pixels = torch.from_numpy(np.array(image, np.uint8, copy=True))
+    pixels = pixels.view(image.height, image.width, len(image.getbands())).permute((2, 0, 1)).contiguous()
+    return pixels.to(dtype=torch.get_default_dtype()).div(255)
 
 
 def _network(spec: TrainingSpec, dataset: DataSet) -> tuple[preprocess.Standardize, nn.Sequential]:
