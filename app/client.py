@@ -235,15 +235,15 @@ class Client:
 
     def pause(self, job_id: str) -> JobView:
         """Ask a job to stop until it is resumed. Raises `NotFound`, or `Refused` when it has ended."""
-        return self._read(JobView, "POST", f"/v1/jobs/{job_id}:pause")
+        return self._read(JobView, "POST", f"/v1/jobs/{job_id}/pause")
 
     def resume(self, job_id: str) -> JobView:
         """Let a paused job go on. Raises `NotFound`, or `Refused` when it has ended."""
-        return self._read(JobView, "POST", f"/v1/jobs/{job_id}:resume")
+        return self._read(JobView, "POST", f"/v1/jobs/{job_id}/resume")
 
     def retry(self, job_id: str, start: From = "checkpoint") -> JobView:
         """Queue a failed or cancelled job again. Raises `NotFound`, or `Refused` in any other state."""
-        return self._read(JobView, "POST", f"/v1/jobs/{job_id}:retry", json={"from": start})
+        return self._read(JobView, "POST", f"/v1/jobs/{job_id}/retry", json={"from": start})
 
     def prioritize(self, job_id: str, priority: int) -> JobView:
         """Give a job another priority. Raises `NotFound`, or `Refused` when it has ended."""
@@ -453,11 +453,11 @@ class Client:
 
     def drain(self, worker_id: str) -> None:
         """Let a worker take no jobs, and hand back those that it runs. Raises `NotFound`, or `Forbidden`."""
-        self._call("POST", f"/v1/workers/{worker_id}:drain")
+        self._call("POST", f"/v1/workers/{worker_id}/drain")
 
     def undrain(self, worker_id: str) -> None:
         """Let it take jobs again. Raises `NotFound`, or `Forbidden`."""
-        self._call("POST", f"/v1/workers/{worker_id}:resume")
+        self._call("POST", f"/v1/workers/{worker_id}/resume")
 
     def ready(self) -> ReadinessView:
         """Whether the server can serve, and what is missing."""

@@ -203,13 +203,13 @@ def cancel(caller: Submitter, job_id: JobId, engine: EngineOf, response: Respons
     return _wish(engine, response, lambda session: wishes.cancel(session, job_id, caller.name))
 
 
-@router.post("/jobs/{job_id}:pause", summary="Pause a job", responses=documents.problems(404, 409, 422, 503))
+@router.post("/jobs/{job_id}/pause", summary="Pause a job", responses=documents.problems(404, 409, 422, 503))
 def pause(caller: Submitter, job_id: JobId, engine: EngineOf, response: Response) -> JobView:
     """At once while it is queued; a running one makes a checkpoint and frees its device. Pausing twice is fine."""
     return _wish(engine, response, lambda session: wishes.pause(session, job_id, caller.name))
 
 
-@router.post("/jobs/{job_id}:resume", summary="Resume a paused job", responses=documents.problems(404, 409, 422, 503))
+@router.post("/jobs/{job_id}/resume", summary="Resume a paused job", responses=documents.problems(404, 409, 422, 503))
 def resume(
     caller: Submitter, job_id: JobId, engine: EngineOf, bell: BellOf, tasks: BackgroundTasks, response: Response
 ) -> JobView:
@@ -220,7 +220,7 @@ def resume(
 
 
 @router.post(
-    "/jobs/{job_id}:retry",
+    "/jobs/{job_id}/retry",
     summary="Retry a failed or cancelled job",
     responses=documents.problems(404, 408, 409, 413, 415, 422, 503),
     openapi_extra=documents.RETRY_BODY,

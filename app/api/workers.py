@@ -24,18 +24,18 @@ def index(caller: Reader, engine: EngineOf) -> WorkerList:
 
 
 @router.post(
-    "/workers/{worker_id}:drain", status_code=204, summary="Drain a worker", responses=documents.problems(404, 422, 503)
+    "/workers/{worker_id}/drain", status_code=204, summary="Drain a worker", responses=documents.problems(404, 422, 503)
 )
 def drain(caller: Admin, worker_id: Id, engine: EngineOf) -> None:
     """It takes no job from now on. Those that it runs make a checkpoint, wait again and go on elsewhere, or here later.
 
-    The process lives on, until it is ended or `:resume` is asked; one that is started in its place takes jobs.
+    The process lives on, until it is ended or `resume` is asked for; one that is started in its place takes jobs.
     """
     retry(engine, lambda session: workers.drain(session, worker_id, is_drained=True))
 
 
 @router.post(
-    "/workers/{worker_id}:resume",
+    "/workers/{worker_id}/resume",
     status_code=204,
     summary="Let a drained worker take jobs again",
     responses=documents.problems(404, 422, 503),

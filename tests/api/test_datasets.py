@@ -264,9 +264,9 @@ def test_an_import_whose_name_has_gone_to_another_is_not_tried_again(api: Api) -
     api.http.post(f"{first}/cancel")
     second = api.http.post("/v1/datasets", json=NAMED | {"options": {"channels": 3}}).json()["links"]["job"]
 
-    assert api.http.post(f"{first}:retry").status_code == 409
+    assert api.http.post(f"{first}/retry").status_code == 409
     api.http.post(f"{second}/cancel")
-    assert api.http.post(f"{second}:retry").status_code == 200
+    assert api.http.post(f"{second}/retry").status_code == 200
 
 
 def test_data_sets_are_listed_page_by_page(api: Api) -> None:

@@ -59,9 +59,9 @@ DECIDED = {
     "PATCH /v1/jobs/{job_id}": SUBMIT,
     "DELETE /v1/jobs/{job_id}": SUBMIT,
     "POST /v1/jobs/{job_id}/cancel": SUBMIT,
-    "POST /v1/jobs/{job_id}:pause": SUBMIT,
-    "POST /v1/jobs/{job_id}:resume": SUBMIT,
-    "POST /v1/jobs/{job_id}:retry": SUBMIT,
+    "POST /v1/jobs/{job_id}/pause": SUBMIT,
+    "POST /v1/jobs/{job_id}/resume": SUBMIT,
+    "POST /v1/jobs/{job_id}/retry": SUBMIT,
     "GET /v1/jobs/{job_id}/events": READ,
     "GET /v1/jobs/{job_id}/logs": READ,
     "GET /v1/jobs/{job_id}/metrics": READ,
@@ -102,8 +102,8 @@ DECIDED = {
     "PUT /v1/uploads/{upload_id}/parts/{number}": SUBMIT,
     "DELETE /v1/uploads/{upload_id}": SUBMIT,
     "GET /v1/workers": READ,
-    "POST /v1/workers/{worker_id}:drain": ADMIN,
-    "POST /v1/workers/{worker_id}:resume": ADMIN,
+    "POST /v1/workers/{worker_id}/drain": ADMIN,
+    "POST /v1/workers/{worker_id}/resume": ADMIN,
     "GET /v1/keys": ADMIN,
     "POST /v1/keys": ADMIN,
     "DELETE /v1/keys/{key_id}": ADMIN,
@@ -348,8 +348,8 @@ def test_the_same_idempotency_key_is_another_for_another_owner(api: Api, door: D
 def test_events_name_whose_key_asked(api: Api, door: Door) -> None:
     claim = api.shop.claimed()
 
-    for wish, scope, owner in ((":pause", SUBMIT, DEFAULT_OWNER), ("/cancel", ADMIN, "bob")):
-        api.http.post(f"/v1/jobs/{claim.job_id}{wish}", headers=door.key(scope, owner)).raise_for_status()
+    for wish, scope, owner in (("pause", SUBMIT, DEFAULT_OWNER), ("cancel", ADMIN, "bob")):
+        api.http.post(f"/v1/jobs/{claim.job_id}/{wish}", headers=door.key(scope, owner)).raise_for_status()
 
     told = api.http.get(f"/v1/jobs/{claim.job_id}/events", headers=door.key(READ)).json()["items"]
     assert [event["message"] for event in told[-2:]] == [

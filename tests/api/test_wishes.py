@@ -14,7 +14,7 @@ from tests.specs import document
 
 
 def ask(api: Api, job_id: str, wish: str, **arguments: Any) -> httpx.Response:
-    return api.http.post(f"/v1/jobs/{job_id}:{wish}", **arguments)
+    return api.http.post(f"/v1/jobs/{job_id}/{wish}", **arguments)
 
 
 def failed(api: Api) -> str:

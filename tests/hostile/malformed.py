@@ -41,7 +41,7 @@ PATHS = [
     "/v1/jobs/{}/events",
     "/v1/jobs/{}/logs",
     "/v1/jobs/{}/cancel",
-    "/v1/jobs/{}:retry",
+    "/v1/jobs/{}/retry",
     "/v1/{}",
     "/v1/jobs/{}/metrics",
     "/v1/snapshots/{}/weights",
@@ -156,7 +156,7 @@ class Attacker:
 
     def _small_body(self) -> Attack:
         whole: dict[str, Any] = {"name": "x", "owner": "a", "scope": "read"}
-        path, whole = self._dice.choice([("/v1/keys", whole), (f"/v1/jobs/{self._victim}:retry", {"from": "start"})])
+        path, whole = self._dice.choice([("/v1/keys", whole), (f"/v1/jobs/{self._victim}/retry", {"from": "start"})])
         name, body = self._broken(whole)
         return Attack(f"small body: {name}", self._request("POST", path, body=body))
 
@@ -311,7 +311,7 @@ class Attacker:
     def _cut_off(self) -> Attack:
         """The client promises a whole body, sends a part and says that it has finished."""
         body = json.dumps(document()).encode()
-        whole = self._request("POST", self._dice.choice(["/v1/jobs", "/v1/jobs/job_x:retry"]), body=body)
+        whole = self._request("POST", self._dice.choice(["/v1/jobs", "/v1/jobs/job_x/retry"]), body=body)
         end = self._dice.randrange(1, len(whole))
         return Attack("cut off", whole[:end], mute=True, half_closed=True)
 

@@ -204,10 +204,10 @@ def test_what_another_site_asks_for_is_not_done(http: httpx.Client, open_door: t
     ]
 
     for headers in elsewhere:
-        answer = http.post(f"/v1/jobs/{job}:pause", headers={**headers, "Accept": "*/*"})
+        answer = http.post(f"/v1/jobs/{job}/pause", headers={**headers, "Accept": "*/*"})
         assert answer.status_code == 403, headers
         assert http.get(f"/v1/jobs/{job}").json()["status"] == "queued"
-    ours = http.post(f"/v1/jobs/{job}:pause", headers={"Origin": str(http.base_url).rstrip("/")})
+    ours = http.post(f"/v1/jobs/{job}/pause", headers={"Origin": str(http.base_url).rstrip("/")})
     assert ours.json()["status"] == "paused"
 
 

@@ -322,7 +322,7 @@ export function actions(job) {
 
 export function ask(id, action) {
   if (action === "delete") return call(`/v1/jobs/${id}`, { method: "DELETE" });
-  return call(`/v1/jobs/${id}${action === "cancel" ? "/cancel" : `:${action}`}`, { method: "POST" });
+  return call(`/v1/jobs/${id}/${action}`, { method: "POST" });
 }
 
 const moved = new Map();

@@ -65,7 +65,7 @@ function button(worker) {
     : ["drain", "Drain", "It takes no more jobs; those that run here are checkpointed and go on elsewhere"];
   const ask = async () => {
     try {
-      await call(`/v1/workers/${worker.id}:${action}`, { method: "POST" });
+      await call(`/v1/workers/${worker.id}/${action}`, { method: "POST" });
     } catch (error) {
       notice(error.message, "error");
     }
