@@ -19,6 +19,7 @@ from trainer.device import computes_in
 from trainer.errors import ExecutionUnavailable
 from trainer.optimizer import Updates
 from trainer.spec import Execution
+from trainer.synchronized import SynchronizedBatchNorm
 
 MemoryFormat = Literal["channels_last", "contiguous"]
 
@@ -156,7 +157,10 @@ def _instead(precision: Literal["bfloat16", "float16"], device: torch.device) ->
 
 
 def _compiled(model: nn.Module, *, deterministic: bool) -> Callable[[Tensor], Tensor]:
-    """Shares the weights of `model`; compiled at the first step, for its shape."""
+    """Shares the weights of `model`; compiled at the first step, for its shape, but for what replicas exchange."""
+    for module in model.modules():
+        if isinstance(module, SynchronizedBatchNorm):
+            module.forward = torch.compiler.disable(module.forward)  # type: ignore[method-assign, no-untyped-call]
     return torch.compile(model, dynamic=False, options={"deterministic": deterministic})
 
 

@@ -33,7 +33,6 @@ class SynchronizedBatchNorm(_BatchNorm):
         if input.ndim not in (2, 4):
             raise ValueError(f"expected units (N, C) or (N, C, H, W), got {tuple(input.shape)}")
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)

@@ -182,6 +182,17 @@ def test_two_processes_train_as_one_does_but_for_rounding(two: Pair, changes: di
         assert ours.scores.negative_log_likelihood == pytest.approx(reference.scores.negative_log_likelihood, rel=1e-2)
 
 
+def test_two_processes_train_compiled_as_they_do_otherwise_but_for_rounding(two: Pair) -> None:
+    """The compiler leaves alone what they exchange within a step."""
+    together = {"network": CONVNET, "devices": 2, "epochs": 8}
+
+    eager, _ = two.run(trained, together)
+    compiled, other = two.run(trained, {**together, "execution": {"compile": True}})
+
+    assert results(compiled) == results(other)
+    assert steps(compiled)[:20] == pytest.approx(steps(eager)[:20], rel=1e-4)
+
+
 def test_the_weights_after_twenty_steps_are_those_of_one_process(two: Pair) -> None:
     first, second = two.run(weights_after, GRID[2], 20)
 
