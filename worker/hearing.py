@@ -31,5 +31,8 @@ def hear(consumer: Any, station: Station) -> None:
     """Take bells from the queues of a worker's devices, or leave them there while an operator lets it rest."""
     is_wanted = not station.resting.is_set()
     for name in map(queue.name, station.devices.most):
-        if consumer.task_consumer.consuming_from(name) != is_wanted:
-            consumer.add_task_queue(name) if is_wanted else consumer.cancel_task_queue(name)
+        is_heard = consumer.task_consumer.consuming_from(name)
+        if is_wanted and not is_heard:
+            consumer.add_task_queue(name)
+        elif is_heard and not is_wanted:
+            consumer.cancel_task_queue(name)
