@@ -60,7 +60,9 @@ def test_20_a_cancel_during_the_claim(on_postgresql: System) -> None:
         print(f"cancelled {time.monotonic() - began:.1f} s after the answer")
         assert time.monotonic() - began < here(2)
 
-    assert [event.kind for event in system.events(job)] == ["submitted", "started", "cancel_requested", "cancelled"]
+    # The training may have begun before the worker sees the wish.
+    told = [event.kind for event in system.events(job) if event.kind != "training_started"]
+    assert told == ["submitted", "started", "cancel_requested", "cancelled"]
     judge(system, {job: TINY}, {job: Status.CANCELLED})
 
 
