@@ -281,6 +281,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._dynamo  # The first optimizer does so, and its memory is not what is counted here.
 
 from tests.specs import spec
 from trainer.data import DataSet, Split

@@ -180,6 +180,7 @@ def test_many_jobs_are_cancelled_and_deleted_at_once_with_the_keyboard(service: 
     expect(rows).to_have_count(4)
 
     rows.first.focus()
+    expect(rows.first).to_be_focused()
     for key in ("Space", "ArrowDown", "Space", "ArrowDown", "ArrowDown", "Space"):
         page.keyboard.press(key)
     expect(page.locator("#selected")).to_have_text("3 selected")
