@@ -141,8 +141,8 @@ class Sweeper(threading.Thread):
         station = self._station
         if not (station.takes_jobs and station.devices.has_a_free_slot):
             return
-        devices = station.offers.keys()
-        for _, device in retry(station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS, devices)):
+        offers = station.offers
+        for _, device in retry(station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS, offers)):
             station.bell.ring(device)
             # Whoever has not heard of the job for so long may be waiting to reach the broker again: so may we.
             self._look_for_work()

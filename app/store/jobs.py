@@ -1,6 +1,6 @@
 """Jobs of every kind: submitted, found, listed, moved, deleted."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -8,11 +8,12 @@ from sqlalchemy import Select, func, or_, select, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
-from app.store import blobs, cursors, datasets, events, ids, snapshots
+from app.store import blobs, cursors, datasets, events, ids, snapshots, turns
 from app.store.clock import ago, now
 from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound, QueueFull
 from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, JobFile, Json, Snapshot
 from app.store.states import ACTIONS, Kind, Phase, Status, Wanted, check_move
+from trainer.offer import Offer
 from trainer.spec import TrainingSpec
 
 Sort = Literal["created_at", "-created_at", "name", "-name"]
@@ -266,13 +267,13 @@ def versions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     return {job_id: version for job_id, version in rows}
 
 
-def needing_bell(session: Session, older_than_seconds: float, devices: Collection[str]) -> list[tuple[str, str]]:
-    """Queued jobs for one of `devices` whose last bell is long ago, as (id, device), the oldest first.
+def needing_bell(session: Session, older_than_seconds: float, offers: Mapping[str, Offer]) -> list[tuple[str, str]]:
+    """Queued jobs that fit `offers` and whose last bell is long ago, as (id, device), the oldest first.
 
     They count as rung now.
     """
     silent = or_(Job.rung_at.is_(None), Job.rung_at < ago(older_than_seconds))
-    query = select(Job.id, Job.device).where(Job.status == Status.QUEUED, Job.device.in_(devices), silent)
+    query = select(Job.id, Job.device).where(Job.status == Status.QUEUED, turns.fits(offers), silent)
     query = query.order_by(Job.id).limit(MOST_BELLS).with_for_update(skip_locked=True)
     waiting = [(job_id, device) for job_id, device in session.execute(query)]
     if waiting:

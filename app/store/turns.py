@@ -22,8 +22,7 @@ def take(session: Session, offers: Mapping[str, Offer]) -> Job | None:
 
     It is held until the transaction ends. Jobs that other transactions hold are passed over.
     """
-    fits = or_(*(_fits(device, offer) for device, offer in offers.items()))
-    queued = and_(_is_queued(session), fits)
+    queued = and_(_is_queued(session), fits(offers))
     priority = _highest(session, queued)
     while priority is not None:
         alike = and_(queued, Job.priority == priority)
@@ -63,8 +62,14 @@ def _oldest(session: Session, condition: ColumnElement[bool]) -> Mapping[str, st
     return {owner: job_id for owner, job_id in rows}
 
 
-def _fits(device: str, offer: Offer) -> ColumnElement[bool]:
-    return and_(Job.device == device, Job.devices <= offer.devices, Job.precision.in_(offer.precisions))
+def fits(offers: Mapping[str, Offer]) -> ColumnElement[bool]:
+    """Whether a job asks for what `offers` has for its `device`."""
+    return or_(
+        *(
+            and_(Job.device == device, Job.devices <= offer.devices, Job.precision.in_(offer.precisions))
+            for device, offer in offers.items()
+        )
+    )
 
 
 def positions(session: Session, found: Sequence[Job]) -> Mapping[str, int]:

@@ -27,10 +27,12 @@ from tests.faults import reference
 from tests.faults.reference import Reference
 from tests.faults.service import Service
 from tests.faults.system import System, parents
+from trainer.offer import Offer
 
 Kind = Literal["lost", "doubled", "differing", "inconsistent", "left over"]
 
 SETTLE_SECONDS = 10.0
+ANYTHING = dict.fromkeys(("auto", "cpu", "cuda"), Offer(1000, frozenset(["float32", "bfloat16", "float16"])))
 BEGINNINGS = {"started", "resumed"}
 CLOSINGS = {
     Outcome.SUCCEEDED: {"succeeded"},
@@ -253,7 +255,7 @@ def _left_in_the_database(service: Service) -> Iterator[Breach]:
         for attempt in session.scalars(select(Attempt).where(Attempt.outcome.is_(None))):
             yield Breach("left over", attempt.job_id, f"attempt {attempt.number} holds a lease")
     before = _digest(service)
-    if service.act(sweep.rescue) or service.act(jobs.needing_bell, 0.0, ["auto", "cpu", "cuda"]):
+    if service.act(sweep.rescue) or service.act(jobs.needing_bell, 0.0, ANYTHING):
         yield Breach("left over", "sweep", "there was something to rescue or to ring for")
     if _digest(service) != before:
         yield Breach("left over", "sweep", "a second sweep has changed something")

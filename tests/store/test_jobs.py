@@ -16,6 +16,7 @@ from app.store.models import Base, Dataset, Event, IdempotencyKey, Job
 from app.store.states import Status, Wanted
 from tests.shop import Shop
 from tests.specs import spec
+from trainer.offer import Offer
 
 ALL = JobFilter()
 
@@ -262,9 +263,10 @@ def test_versions_rise_with_every_visible_change(shop: Shop) -> None:
 
 
 def test_a_job_is_rung_for_again_when_its_bell_is_long_ago(shop: Shop) -> None:
-    job = shop.submit(device="cpu")
+    job = shop.submit(device="cpu", devices=2)
+    one, two = (Offer(devices, frozenset(["float32"])) for devices in (1, 2))
 
-    assert shop.act(jobs.needing_bell, 60, ["auto", "cpu"]) == []
-    assert shop.act(jobs.needing_bell, -1, ["auto", "cuda"]) == []
-    assert shop.act(jobs.needing_bell, -1, ["auto", "cpu"]) == [(job.id, "cpu")]
-    assert shop.act(jobs.needing_bell, 60, ["auto", "cpu"]) == []
+    assert shop.act(jobs.needing_bell, 60, {"cpu": two}) == []
+    assert shop.act(jobs.needing_bell, -1, {"cpu": one, "cuda": two}) == []
+    assert shop.act(jobs.needing_bell, -1, {"cpu": two}) == [(job.id, "cpu")]
+    assert shop.act(jobs.needing_bell, 60, {"cpu": two}) == []

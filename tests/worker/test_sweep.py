@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -83,13 +84,14 @@ def test_a_drained_worker_leaves_waiting_jobs_to_those_that_can_take_them(
 
     assert rung(station, broker_url) == 0
     assert not found
-    assert [job_id for job_id, _ in shop.act(jobs.needing_bell, 0.0, ["auto"])]
+    assert [job_id for job_id, _ in shop.act(jobs.needing_bell, 0.0, station.offers)]
 
 
+@pytest.mark.parametrize("asks", [{"device": "cuda"}, {"devices": 1000}])
 def test_a_worker_does_not_ring_for_devices_that_it_has_not(
-    station: Station, shop: Shop, broker_url: str, found: list[Station]
+    asks: dict[str, Any], station: Station, shop: Shop, broker_url: str, found: list[Station]
 ) -> None:
-    shop.submit(device="cuda")
+    shop.submit(**asks)
 
     assert rung(station, broker_url) == 0
     with redis.Redis.from_url(broker_url) as broker:

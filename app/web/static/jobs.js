@@ -256,7 +256,7 @@ function move(step) {
 
 grid.addEventListener("keydown", (event) => {
   if (event.target.matches("input, a, button") && [" ", "Enter"].includes(event.key)) return;
-  // No browser tells of a focus that is set while its window is behind another.
+  // Browsers may keep the event of a focus that is set while their window is behind another.
   focused = event.target.closest("#rows .row")?.dataset.id ?? focused;
   const page = Math.floor(innerHeight / rowHeight()) - 3;
   const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
