@@ -133,7 +133,7 @@ class Sweeper(threading.Thread):
             log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
 
     def _ring_again(self) -> None:
-        """For jobs whose last bell is long ago, if one of them could run here.
+        """For jobs whose last bell is long ago, if one of them could run here; and look for them ourselves.
 
         A busy worker looks for work once it is free, and a drained one may not: bells of theirs would pile up in the
         broker while nobody is free to hear them, and the jobs would count as rung for.
@@ -142,14 +142,18 @@ class Sweeper(threading.Thread):
         if not (station.takes_jobs and station.devices.has_a_free_slot):
             return
         offers = station.offers
-        for _, device in retry(station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS, offers)):
+        rung = retry(station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS, offers))
+        for _, device in rung:
             station.bell.ring(device)
-            # Whoever has not heard of the job for so long may be waiting to reach the broker again: so may we.
+        # Bells may be lost, or heard by a worker that is too busy for the job and rings for it again.
+        is_overdue = retry(station.engine, lambda session: jobs.is_overdue(session, BELL_SECONDS, offers))
+        if rung or is_overdue:
             self._look_for_work()
 
     def _look_for_work(self) -> None:
-        searches = self._station.searches
-        searches[:] = [search for search in searches if search.is_alive()]
-        if self._station.devices.has_a_free_slot:
-            searches.append(threading.Thread(target=work, args=(self._station,), name="work"))
-            searches[-1].start()
+        """In as many threads as there are free slots."""
+        station = self._station
+        station.searches[:] = [search for search in station.searches if search.is_alive()]
+        for _ in range(min(station.devices.free_slots, station.settings.slots - len(station.searches))):
+            station.searches.append(threading.Thread(target=work, args=(station,), name="work"))
+            station.searches[-1].start()

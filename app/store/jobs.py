@@ -282,6 +282,13 @@ def needing_bell(session: Session, older_than_seconds: float, offers: Mapping[st
     return waiting
 
 
+def is_overdue(session: Session, seconds: float, offers: Mapping[str, Offer]) -> bool:
+    """Whether a job that fits `offers` is queued so long after its submission, whoever has rung for it."""
+    old = Job.created_at < ago(seconds)
+    found = select(Job.id).where(Job.status == Status.QUEUED, turns.fits(offers), old).limit(1)
+    return session.scalar(found) is not None
+
+
 def _count_queued(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Job).where(Job.status == Status.QUEUED)) or 0
 

@@ -1,6 +1,7 @@
 """What a worker does every few seconds."""
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,37 @@ def test_an_idle_worker_rings_for_jobs_that_have_waited_and_looks_for_them_itsel
         shop.submit()
 
     assert rung(station, broker_url) == 3
-    assert found == [station] * 3
+    assert found == [station]
+
+
+def test_an_idle_worker_looks_for_a_job_that_others_ring_for_and_are_too_busy_to_take(
+    station: Station, shop: Shop, broker_url: str, found: list[Station]
+) -> None:
+    job = shop.submit()
+    sweep(station)
+    assert not found
+    with write(station.engine) as session:
+        session.execute(update(Job).values(created_at=job.created_at - timedelta(minutes=1)))
+
+    sweep(station)
+
+    assert found == [station]
+    with redis.Redis.from_url(broker_url) as broker:
+        assert broker.llen(queue.name("auto")) == 0
+
+
+def test_a_worker_looks_for_as_many_jobs_as_it_has_free_slots(
+    engine: Engine, broker_url: str, tmp_path: Path, shop: Shop, found: list[Station]
+) -> None:
+    settings = WorkerSettings(scratch=tmp_path / "scratch", slots=3)
+    station = Station(engine, Bell(broker_url), settings, Machine((), 1, {"cpu": ("float32",)}))
+    station.open_scratch()
+    station.devices.take("cpu", 1)
+    for _ in range(5):
+        shop.submit()
+
+    assert rung(station, broker_url) == 5
+    assert found == [station] * 2
 
 
 def test_bells_do_not_pile_up_while_nobody_is_free_to_hear_them(
