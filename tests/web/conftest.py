@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, sync_playwright
 from sqlalchemy import Engine
 
 from app.embedded import free_port
@@ -187,6 +187,15 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=path, args=arguments)
         yield started
         started.close()
+
+
+def saved(card: Locator, kind: str) -> bytes:
+    """The file that a card's menu saves."""
+    card.locator(".menu summary").click()
+    with card.page.expect_download() as download:
+        card.locator(".menu button", has_text=kind).click()
+    card.locator(".menu summary").click()
+    return Path(download.value.path()).read_bytes()
 
 
 def stroke(page: Page, *places: Place) -> None:

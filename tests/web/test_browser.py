@@ -3,12 +3,11 @@
 import csv
 import io
 import re
-from pathlib import Path
 
 import httpx
 import pytest
 import yaml
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 from sqlalchemy import Engine, insert
 
 from app.store import ids, keys
@@ -18,20 +17,11 @@ from app.web.rendering import PAGES
 from tests.servers import await_true
 from tests.shop import Shop
 from tests.specs import document
-from tests.web.conftest import Open, Service, Up, new_key
+from tests.web.conftest import Open, Service, Up, new_key, saved
 from trainer.events import HISTOGRAM_EDGES
 
 LONG = {"epochs": 1000, "schedule": {"kind": "snapshot_cycles", "learning_rate": 0.05, "cycles": 100}}
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}</script><script>alert(2)</script>"
-
-
-def saved(card: Locator, kind: str) -> bytes:
-    """The file that a card's menu saves."""
-    card.locator(".menu summary").click()
-    with card.page.expect_download() as download:
-        card.locator(".menu button", has_text=kind).click()
-    card.locator(".menu summary").click()
-    return Path(download.value.path()).read_bytes()
 
 
 def test_a_spec_is_corrected_as_it_is_written_then_trained_and_followed(service: Service, open_tab: Open) -> None:
@@ -99,6 +89,10 @@ def test_what_is_drawn_is_saved_as_pictures_and_numbers(service: Service, open_t
     page.click("text=Score by number of members")
     confusion = page.locator("#scores [aria-label=Confusion]")
     drawn = saved(confusion, "SVG").decode()
+    recall = saved(page.locator("#scores [aria-label=Classes]"), "SVG").decode()
+    ensemble = page.get_by_role("region", name="Ensemble", exact=True)
+    models = list(csv.DictReader(io.StringIO(saved(ensemble, "CSV").decode())))
+    beside = saved(ensemble, "SVG").decode()
 
     assert files["PNG"].startswith(b"\x89PNG")
     assert {"hidden1, outputs", "hidden1, gradients"} <= set(
@@ -110,6 +104,10 @@ def test_what_is_drawn_is_saved_as_pictures_and_numbers(service: Service, open_t
     assert of_first["outputs"]["above 1000"] == str(found["items"][0]["activations"]["histogram"][-1])
     assert len(rows) == 2 * len(found["items"])
     assert drawn.count("<rect") == 1 + 10 * 10
+    assert recall.count("<rect") == 1 + 10
+    members = httpx.get(f"{service.url}/v1/jobs/{job}/ensemble").json()["members"]
+    assert {member["scores"]["error"] for member in members} <= {float(model["error"]) for model in models}
+    assert beside.count("<rect") == 1 + len(models)
 
 
 def test_curves_grow_and_a_job_is_paused_resumed_and_cancelled(service: Service, open_tab: Open) -> None:

@@ -1,15 +1,18 @@
 """Data sets, ensembles, comparisons and keys on the pages, in a real Chromium."""
 
+import csv
+import io
 import re
 from pathlib import Path
 
 import httpx
+import pytest
 from playwright.sync_api import FilePayload, expect
 from sqlalchemy import Engine
 
 from app.store.scopes import Scope
 from tests import packs
-from tests.web.conftest import Open, Service, new_key, stroke
+from tests.web.conftest import Open, Service, new_key, saved, stroke
 
 ROUND = ((0.5, 0.1), (0.25, 0.3), (0.22, 0.6), (0.4, 0.88), (0.65, 0.85), (0.78, 0.55), (0.72, 0.25), (0.5, 0.1))
 WELL_TRAINED = {"network": {"kind": "mlp", "hidden": [64]}, "epochs": 8, "batch_size": 32}
@@ -37,6 +40,9 @@ def test_an_upload_is_corrected_and_becomes_a_data_set(service: Service, open_ta
     expect(page.locator("#status")).to_have_text("ready", timeout=30_000)
     expect(page.locator("#classes tbody tr")).to_have_text([re.compile("cat.*8.*2"), re.compile("dog.*8.*2")])
     page.wait_for_function("document.getElementById('sample').naturalWidth > 0")
+    classes = page.get_by_role("region", name="Classes", exact=True)
+    assert saved(classes, "CSV").decode().split() == ["class,train,validation", "cat,8,2", "dog,8,2"]
+    assert saved(classes, "SVG").decode().count("<rect") == 1 + 2
     page.click("#train")
     expect(page.locator("#spec")).to_have_value(re.compile("^dataset: my-pets$", re.MULTILINE))
     page.goto(f"{service.url}/datasets/my-pets")
@@ -85,6 +91,16 @@ def test_snapshots_become_an_ensemble_that_recognises_what_is_drawn(service: Ser
     page.set_input_files("#images", [png(f"{number}.png", content) for number, content in enumerate(pictures)])
 
     expect(page.locator(".answer")).to_have_count(3)
+    first = page.locator(".answer").first
+    together, *members = list(csv.DictReader(io.StringIO(saved(first, "CSV").decode())))
+    assert together["member"] == "together"
+    assert together["sees"] == first.locator("h3").inner_text().split()[0]
+    for voice in (together, *members):
+        assert sum(float(voice[str(digit)]) for digit in range(10)) == pytest.approx(1)
+    likeliest, marks = 5, 5 * len(members)
+    assert saved(first, "SVG").decode().count("<rect") == 1 + likeliest + marks
+    first.locator(".table-alternative summary").click()
+    expect(first.locator(".table-alternative tbody tr")).to_have_count(1 + len(members))
     page.click("#delete")
     page.click("#question-yes")
     page.wait_for_url(re.compile("/ensembles$"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from io import BytesIO
+from math import ceil
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,22 +13,25 @@ PER_CLASS = 10
 MOST_CLASSES = 40
 CELL = 64
 GAP = 2
-NAME_WIDTH = 160
 NAME_CHARACTERS = 24
+LETTERS = 18
+MARGIN = 12
 
 
 def draw(split: Split, classes: Sequence[str]) -> bytes:
     """A PNG with a row for each class, at most the first 40, of images spread evenly over the split."""
-    rows = min(len(classes), MOST_CLASSES)
-    sheet = Image.new("RGB", (NAME_WIDTH + PER_CLASS * (CELL + GAP), rows * (CELL + GAP)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for label in range(rows):
+    names = [_shortened(name) for name in classes[:MOST_CLASSES]]
+    font = ImageFont.load_default(LETTERS)
+    left = MARGIN + ceil(max(map(font.getlength, names)))
+    sheet = Image.new("RGB", (left + PER_CLASS * (CELL + GAP), len(names) * (CELL + GAP)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for label, name in enumerate(names):
         top = label * (CELL + GAP)
-        pen.text((4, top + CELL // 2 - 8), _shortened(classes[label]), "black", font)
+        pen.text((0, top + CELL // 2), name, "black", font, anchor="lm")
         found = np.flatnonzero(split.labels == label)
         chosen = found[np.arange(min(PER_CLASS, len(found))) * len(found) // min(PER_CLASS, max(len(found), 1))]
         for column, index in enumerate(chosen):
-            sheet.paste(_thumbnail(split.images[index]), (NAME_WIDTH + column * (CELL + GAP), top))
+            sheet.paste(_thumbnail(split.images[index]), (left + column * (CELL + GAP), top))
     out = BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()

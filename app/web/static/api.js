@@ -252,6 +252,12 @@ export const percent = (value) => (value === null || value === undefined ? "–"
 export const whole = (value) => (value === null || value === undefined ? "–" : wholes.format(value));
 export const short = (value) => shorts.format(value);
 
+/** How far two shares are apart, in words. */
+export function points(share) {
+  const number = figure(100 * share, 2);
+  return `${number} percentage point${number === "1" ? "" : "s"}`;
+}
+
 /** Four significant digits, without zeros that say nothing. */
 export function figure(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

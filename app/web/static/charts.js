@@ -1,7 +1,7 @@
 // Panels of curves that share one clock: what one is pointed at or zoomed to, all are. Built on uPlot.
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
-import { csv, el, save, short, svg } from "./api.js";
+import { el, short, svg } from "./api.js";
 import { css } from "./picture.js";
 
 const AXIS_PIXELS = 60;
@@ -334,21 +334,4 @@ function strokes({ kind, color, width = 1.75, alpha: share = 1, dash }, points, 
   if (kind === "bars") return points.map(([x, y]) => svg("line", { x1: x, x2: x, y1: height, y2: y, stroke, "stroke-width": 12 }));
   const line = { points: points.join(" "), fill: "none", stroke, "stroke-width": width, "stroke-opacity": share };
   return [svg("polyline", dash ? { ...line, "stroke-dasharray": dash.join(" ") } : line)];
-}
-
-/** A menu that saves a `Clock` or `Picture`, and its numbers as `table()` gives them: `[heads, rows]`. */
-export function saveMenu(picture, name, table) {
-  const button = (text, work) => el("button", { type: "button", onclick: work }, text);
-  return el(
-    "details.menu",
-    {},
-    el("summary", {}, "Save"),
-    el(
-      "div",
-      {},
-      button("PNG", async () => save(await picture().png(name), `${name}.png`)),
-      button("SVG", () => save(picture().svg(name), `${name}.svg`)),
-      button("CSV", () => save(csv(...table()), `${name}.csv`)),
-    ),
-  );
 }

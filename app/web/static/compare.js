@@ -1,7 +1,8 @@
 // Trainings side by side. The address names them, and keeps what is shown.
 
 import { $, call, doing, duration, el, figure, live, notice, percent, table, whole } from "./api.js";
-import { Clock, indexAt, saveMenu, shareRange } from "./charts.js";
+import { Clock, indexAt, shareRange } from "./charts.js";
+import { saveMenu } from "./picture.js";
 
 const POLL_MS = 3000;
 const MOST = 20;

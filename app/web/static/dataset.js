@@ -1,6 +1,7 @@
 // One data set: as it is imported, then what is in it, which never changes.
 
-import { $, bytes, call, csv, el, figure, live, notice, percent, save, sure, table, time, whole } from "./api.js";
+import { $, bytes, call, el, figure, live, notice, percent, sure, table, time, whole } from "./api.js";
+import { bars, saveMenu } from "./picture.js";
 
 const name = $("dataset").dataset.name;
 const here = `/v1/datasets/${encodeURIComponent(name)}`;
@@ -24,11 +25,11 @@ function draw() {
 }
 
 function facts() {
-  const { splits, shape } = found;
+  const { shape } = found;
   return [
     shape && ["Images", `${shape[1]}×${shape[2]}, ${shape[0] === 1 ? "grey" : `${shape[0]} channels`}`],
     shape && ["Classes", whole(found.classes.length)],
-    ...Object.entries(splits ?? {}).filter(([, split]) => split).map(([split, { count }]) => [`${split[0].toUpperCase()}${split.slice(1)} split`, whole(count)]),
+    ...filled().map(([split, { count }]) => [`${split[0].toUpperCase()}${split.slice(1)} split`, whole(count)]),
     found.mean && ["Mean of pixels", found.mean.map((value) => figure(value, 4)).join(", ")],
     found.std && ["Standard deviation", found.std.map((value) => figure(value, 4)).join(", ")],
     found.size && ["Size", bytes(found.size)],
@@ -40,10 +41,13 @@ function facts() {
   ].filter(Boolean);
 }
 
+/** The splits that there are, with their names. */
+const filled = () => Object.entries(found.splits ?? {}).filter(([, split]) => split);
+
 function drawContent() {
   $("classes-card").hidden = $("sample-card").hidden = false;
   if (!$("sample").getAttribute("src")) $("sample").src = $("save-sample").href = found.links.sample;
-  const splits = Object.entries(found.splits).filter(([, split]) => split);
+  const splits = filled();
   const most = Math.max(...found.splits.train.per_class, 1);
   const heads = [["Class", ""], [el("span.unseen", {}, "Training images as a bar"), "bar"], ...splits.map(([split]) => [split, "number"])];
   const rows = found.classes.map((label, index) => {
@@ -96,11 +100,19 @@ async function watch() {
   }
 }
 
-$("save-classes").addEventListener("click", () => {
-  const splits = Object.entries(found.splits).filter(([, split]) => split);
+function picture() {
+  const counts = found.splits.train.per_class;
+  const most = Math.max(...counts, 1);
+  return bars(found.classes.map((label, index) => ({ name: label, share: counts[index] / most, text: whole(counts[index]), color: "--c1" })));
+}
+
+function numbers() {
+  const splits = filled();
   const rows = found.classes.map((label, index) => [label, ...splits.map(([, split]) => split.per_class[index])]);
-  save(csv(["class", ...splits.map(([split]) => split)], rows), `${name}-classes.csv`);
-});
+  return [["class", ...splits.map(([split]) => split)], rows];
+}
+
+$("save-classes").append(saveMenu(picture, `${name}-classes`, numbers));
 
 $("delete").addEventListener("click", async () => {
   if (!(await sure(`Delete “${name}”? That is refused while a job or an ensemble needs it.`, "Delete"))) return;

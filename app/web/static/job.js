@@ -1,9 +1,10 @@
 // One job as it goes: a stream tells what happens, and what it tells of is fetched.
 
-import { $, atMostEvery, bytes, call, el, figure, follow, live, notice, percent, table } from "./api.js";
+import { $, atMostEvery, bytes, call, el, figure, follow, live, notice, percent, points, table } from "./api.js";
 import { forgetCurves, markCurves, refreshCurves } from "./curves.js";
 import { bindActions, drawHead } from "./jobhead.js";
 import { showLayers } from "./layers.js";
+import { bars, saveMenu } from "./picture.js";
 import { offerScoring } from "./scoring.js";
 import { drawEvents, output } from "./story.js";
 import { offerTakeaway } from "./takeaway.js";
@@ -81,24 +82,27 @@ const refreshEnsemble = atMostEvery(500, async () => {
 
 function drawEnsemble(found) {
   const lines = [
-    ...found.members.map((member) => [`snapshot ${member.number}`, member.scores, figure(member.weight, 3), ""]),
-    ["last model alone", found.single, "", ""],
-    found.geometric_mean && ["geometric mean", found.geometric_mean, "", ""],
-    found.majority_vote && ["majority vote", found.majority_vote, "", ""],
-    [found.averaged ? `${found.kind}, ${found.averaged} averaged` : `ensemble of ${found.members.length}`, found.scores, "", "ours"],
+    ...found.members.map((member) => [`snapshot ${member.number}`, member.scores, member.weight, ""]),
+    ["last model alone", found.single, null, ""],
+    found.geometric_mean && ["geometric mean", found.geometric_mean, null, ""],
+    found.majority_vote && ["majority vote", found.majority_vote, null, ""],
+    [found.averaged ? `${found.kind}, ${found.averaged} averaged` : `ensemble of ${found.members.length}`, found.scores, null, "ours"],
   ].filter(Boolean);
   const worst = Math.max(...lines.map(([, scores]) => scores.error), 1e-9);
   const heads = [["Model", ""], ["Weight", "number"], ["Accuracy", "number"], ["Error", "number"], [el("span.unseen", {}, "Error as a bar"), "bar"], ["Loss", "number"]];
   const rows = lines.map(([name, scores, weight, kind]) => {
     const bar = el(`span.error-bar${kind ? `.${kind}` : ""}`);
     bar.style.width = `${(100 * scores.error) / worst}%`;
-    return [kind ? el("b", {}, name) : name, weight, percent(scores.accuracy), percent(scores.error), bar, figure(scores.negative_log_likelihood)];
+    return [kind ? el("b", {}, name) : name, weight === null ? "" : figure(weight, 3), percent(scores.accuracy), percent(scores.error), bar, figure(scores.negative_log_likelihood)];
   });
   const made = el("table");
   table(made, heads, rows, { caption: "The ensemble beside its members" });
+  const picture = () => bars(lines.map(([name, { error }, , kind]) => ({ name, share: error / worst, text: percent(error), color: kind ? "--c4" : "--faint" })));
+  const numbers = () => [["model", "weight", "accuracy", "error", "loss"], lines.map(([name, scores, weight]) => [name, weight, scores.accuracy, scores.error, scores.negative_log_likelihood])];
+  $("save-ensemble").replaceChildren(saveMenu(picture, "ensemble", numbers));
   const gain = found.single.error - found.scores.error;
-  const points = `${figure(100 * Math.abs(gain), 2)} percentage points`;
-  const told = gain > 0 ? `${points} less error than the last model alone.` : gain < 0 ? `${points} more error than the last model alone.` : "As many errors as the last model alone.";
+  const apart = points(Math.abs(gain));
+  const told = gain > 0 ? `${apart} less error than the last model alone.` : gain < 0 ? `${apart} more error than the last model alone.` : "As many errors as the last model alone.";
   const tried = el("p.actions", {}, el("a.button", { href: `/ensembles/${found.id}` }, "Try it, or export it"));
   $("ensemble").replaceChildren(el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Ensemble, as a table" }, made), el(`p.gain${gain > 0 ? ".good" : ""}`, {}, told), tried);
 }

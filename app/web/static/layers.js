@@ -1,8 +1,7 @@
 // What the layers of a training do, over its epochs: figures of one epoch, and how values spread over all of them.
 
 import { $, el, figure, percent, table, whole } from "./api.js";
-import { saveMenu } from "./charts.js";
-import { Picture, css, scale } from "./picture.js";
+import { Picture, css, saveMenu, scale } from "./picture.js";
 
 const CELL = { width: 8, height: 4 };
 const GAP = 26;

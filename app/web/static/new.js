@@ -1,7 +1,8 @@
 // A spec as it is written, as text or in the form beside it: checked with every pause, and what it would do.
 
 import { $, bytes, call, el, figure, nonce, notice, percent, short, table, whole } from "./api.js";
-import { Clock, saveMenu } from "./charts.js";
+import { Clock } from "./charts.js";
+import { saveMenu } from "./picture.js";
 import { SpecForm } from "./specform.js";
 import { isMap, parseDocument } from "./vendor/yaml/yaml.min.js";
 

@@ -1,12 +1,17 @@
-// Pictures of shaded cells: what a canvas or a table shows of them, drawn again to be saved.
+// Pictures of cells and bars: what a canvas or a table shows of them, drawn again to be saved.
 
-import { svg } from "./api.js";
+import { csv, el, save, svg } from "./api.js";
 
 const HEAD = 34;
 const MARGIN = 12;
+const LETTER = 7;
+const BAR = { width: 240, height: 12, line: 22 };
 const FONT = "system-ui, sans-serif";
 
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** How wide the longest of some words may be; letters are not measured. */
+export const widest = (words) => LETTER * Math.max(0, ...words.map((word) => word.length));
 
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
@@ -72,4 +77,42 @@ export class Picture {
     );
     return new Blob([new XMLSerializer().serializeToString(root)], { type: "image/svg+xml" });
   }
+}
+
+/**
+ * A bar a line, between its name and its figure.
+ *
+ * `lines`: `{name, share, text, color, marks}`; a share is of the longest that a bar can be, `color` a custom property,
+ * `marks` are shares that others have.
+ */
+export function bars(lines) {
+  const left = widest(lines.map(({ name }) => name)) + 10;
+  const right = left + BAR.width + 10;
+  const made = new Picture(right + widest(lines.map(({ text }) => text)), lines.length * BAR.line);
+  lines.forEach(({ name, share, text, color, marks = [] }, line) => {
+    const top = line * BAR.line;
+    const base = top + BAR.height - 2;
+    made.word(0, base, name, "start", css("--ink"));
+    made.cell(left, top, BAR.width * share, BAR.height, channels(css(color)));
+    for (const mark of marks) made.cell(left + BAR.width * mark - 1, top - 2, 2, BAR.height + 4, channels(css("--ink")));
+    made.word(right, base, text);
+  });
+  return made;
+}
+
+/** A menu that saves a `Clock` or `Picture`, and its numbers as `table()` gives them: `[heads, rows]`. */
+export function saveMenu(picture, name, table) {
+  const button = (text, work) => el("button", { type: "button", onclick: work }, text);
+  return el(
+    "details.menu",
+    {},
+    el("summary", {}, "Save"),
+    el(
+      "div",
+      {},
+      button("PNG", async () => save(await picture().png(name), `${name}.png`)),
+      button("SVG", () => save(picture().svg(name), `${name}.svg`)),
+      button("CSV", () => save(csv(...table()), `${name}.csv`)),
+    ),
+  );
 }

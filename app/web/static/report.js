@@ -1,8 +1,8 @@
 // What scoring has found, a card for each kind of figure. `report` is `Report` in the API's schema.
 
-import { el, figure, percent, save, csv, short, table, whole } from "./api.js";
-import { Clock, saveMenu } from "./charts.js";
-import { Picture, css, scale } from "./picture.js";
+import { csv, el, figure, percent, points, save, short, table, whole } from "./api.js";
+import { Clock } from "./charts.js";
+import { Picture, bars, css, saveMenu, scale, widest } from "./picture.js";
 
 const MOST_IN_A_MATRIX = 30;
 const MOST_PAIRS = 40;
@@ -17,10 +17,6 @@ function card(title, told, ...parts) {
 function withSave(made, menu) {
   made.querySelector(".card-head").append(el("div.tools", {}, menu));
   return made;
-}
-
-function csvButton(name, numbers) {
-  return el("button", { type: "button", onclick: () => save(csv(...numbers()), `${name}.csv`) }, "CSV");
 }
 
 function scrolled(title, inside) {
@@ -48,10 +44,10 @@ function chart(title, told, name, options, heads, rows, show) {
 }
 
 /** Error by the number of members. */
-export function growth({ growth: points, members }) {
-  const sizes = points.map((point) => point.members);
-  const together = points.map((point) => point.error);
-  const alone = points.map((point) => members[point.added].error);
+export function growth({ growth: found, members }) {
+  const sizes = found.map((one) => one.members);
+  const together = found.map((one) => one.error);
+  const alone = found.map((one) => members[one.added].error);
   const series = [
     { label: "together", color: "--c4", width: 2, points: true },
     { label: "the added one alone", color: "--c2", width: 1.5, dash: [5, 4], points: true },
@@ -107,8 +103,8 @@ function matrix(title, names, cell, shadeOf, corner) {
 /** The same as a picture to save. */
 function matrixPicture(names, cell, shadeOf, corner) {
   const texts = names.map((_, row) => names.map((_, column) => cell(row, column)));
-  const wide = 7 * Math.max(3, ...texts.flat().map((text) => text.length)) + 14;
-  const left = 7 * Math.max(corner.length, ...names.map((name) => name.length)) + 10;
+  const wide = widest(["000", ...texts.flat()]) + 14;
+  const left = widest([corner, ...names]) + 10;
   const [high, half] = [24, 16];
   const made = new Picture(left + names.length * wide, (names.length + 1) * high);
   const shade = scale(css("--card"), css("--heat-high"));
@@ -127,7 +123,7 @@ function matrixPicture(names, cell, shadeOf, corner) {
   return made;
 }
 
-const fitted = (name, width) => (7 * name.length <= width ? name : `${name.slice(0, Math.max(1, Math.floor(width / 7) - 1))}…`);
+const fitted = (name, width) => (widest([name]) <= width ? name : `${name.slice(0, Math.max(1, Math.floor(width / widest(["0"])) - 1))}…`);
 
 /** Which classes are taken for which. */
 export function confusion({ confusion: counts, classes }) {
@@ -147,7 +143,8 @@ export function confusion({ confusion: counts, classes }) {
   parts.push(isSmall ? el("details.table-alternative", {}, el("summary", {}, "Most often confused"), list) : list);
   const made = card("Confusion", isSmall ? "darker where more images go wrong" : "the pairs that are confused most often", ...parts);
   const numbers = () => [["it is / seen as", ...names], counts.map((row, index) => [names[index], ...row])];
-  return withSave(made, isSmall ? saveMenu(() => matrixPicture(...drawn), "confusion", numbers) : csvButton("confusion", numbers));
+  const onlyNumbers = () => el("button", { type: "button", onclick: () => save(csv(...numbers()), "confusion.csv") }, "CSV");
+  return withSave(made, isSmall ? saveMenu(() => matrixPicture(...drawn), "confusion", numbers) : onlyNumbers());
 }
 
 /** How well each class is told from the others. */
@@ -157,7 +154,8 @@ export function classes({ classes: found }) {
   const made = el("table");
   table(made, [["Class", ""], ["Images", "number"], [el("span.unseen", {}, "Recall as a bar"), "bar"], ["Precision", "number"], ["Recall", "number"], ["F1", "number"]], shown, { caption: "Classes" });
   const numbers = () => [["class", "images", "precision", "recall", "f1"], rows];
-  return withSave(card("Classes", "", scrolled("Classes", made)), csvButton("classes", numbers));
+  const picture = () => bars(rows.map(([name, , , recall]) => ({ name, share: recall ?? 0, text: percent(recall), color: "--c1" })));
+  return withSave(card("Classes", "", scrolled("Classes", made)), saveMenu(picture, "recall", numbers));
 }
 
 function bar(value) {
@@ -173,7 +171,7 @@ export function diversity({ diversity: found }, names) {
   const cell = (row, column) => (row === column ? "–" : share(found.disagreement[row][column], 2));
   const drawn = [chosen, cell, (row, column) => found.disagreement[row][column] / most, "Member"];
   const told = `${percent(found.mean_disagreement)} on average, Q ${figure(found.mean_q_statistic, 2)}`;
-  const made = card("Disagreement of the members", told, matrix("Disagreement", ...drawn));
+  const made = card("Disagreement", told, matrix("Disagreement", ...drawn));
   const numbers = () => [["member", ...chosen], found.disagreement.map((row, index) => [chosen[index], ...row])];
   return withSave(made, saveMenu(() => matrixPicture(...drawn), "disagreement", numbers));
 }
@@ -209,10 +207,10 @@ export function facts(report) {
 /** What the ensemble gains over its best member, in words. */
 export function gain({ gain: found, members }) {
   const { estimate, low, high } = found.error;
-  const points = (value) => figure(100 * value, 2).replace("-", "−");
+  const number = (value) => figure(100 * value, 2).replace("-", "−");
   const sure = low > 0 ? "it is better" : high < 0 ? "it is worse" : "no clear difference";
   return {
     isGood: low > 0,
-    text: `${points(Math.abs(estimate))} percentage points ${estimate < 0 ? "more" : "less"} error than the best member alone (${percent(members[found.best_member].error)}); gain ${points(low)} to ${points(high)} with ${Math.round(100 * found.confidence)}% confidence: ${sure}.`,
+    text: `${points(Math.abs(estimate))} ${estimate < 0 ? "more" : "less"} error than the best member alone (${percent(members[found.best_member].error)}); gain ${number(low)} to ${number(high)} with ${Math.round(100 * found.confidence)}% confidence: ${sure}.`,
   };
 }

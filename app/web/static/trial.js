@@ -1,6 +1,7 @@
 // Images that are drawn or dropped, and what an ensemble and each of its members say of them.
 
 import { call, complaints, dropped, el, percent, table } from "./api.js";
+import { bars, saveMenu } from "./picture.js";
 
 const PAD = 280;
 const PEN = 20;
@@ -52,26 +53,21 @@ class Trial {
   }
 
   answer(item, { picture, name }, classes) {
-    const top = item.top.length ? item.top : [{ label: item.label, probability: null }];
-    const lines = top.map(({ label, probability }) => this.line(item, label, probability, classes.indexOf(label)));
+    const lines = likely(item, classes);
+    const menu = saveMenu(() => bars(lines), "prediction", () => this.numbers(item, classes));
     return el(
       "article.answer",
       { "aria-label": `${name}: ${item.label}` },
       picture,
-      el("div", {}, el("h3", {}, item.label, item.top.length ? el("span.faint", {}, ` ${percent(item.top[0].probability)}`) : ""), el("div.likely", {}, ...lines), el("p.faint", {}, this.agreement(item)), this.members(item, classes)),
+      el(
+        "div",
+        {},
+        el("div.card-head", {}, el("h3", {}, item.label, item.top.length ? el("span.faint", {}, ` ${lines[0].text}`) : ""), el("div.tools", {}, menu)),
+        el("div.likely", {}, ...lines.map(line)),
+        el("p.faint", {}, this.agreement(item)),
+        this.everything(item, classes),
+      ),
     );
-  }
-
-  /** A class, how likely it is, and where each member stands. */
-  line(item, label, probability, place) {
-    const bar = el("span.likelihood", { "aria-hidden": "true" }, el("i"));
-    bar.firstChild.style.width = `${100 * (probability ?? 1)}%`;
-    for (const member of item.members.length > 1 ? item.members : []) {
-      const mark = el("s");
-      mark.style.left = `${100 * member.probabilities[place]}%`;
-      bar.append(mark);
-    }
-    return el("div", {}, el("span.label", { title: label }, label), bar, el("span.number", {}, probability === null ? "" : percent(probability)));
   }
 
   agreement({ members, label }) {
@@ -80,17 +76,48 @@ class Trial {
     return agreed === members.length ? `All ${agreed} members see it so.` : `${agreed} of ${members.length} members see it so.`;
   }
 
-  members({ members }, classes) {
-    if (members.length < 2) return "";
+  /** `{name, label, probabilities}` of all members together, unless they voted, and of each. */
+  voices({ label, probabilities, members }) {
+    const together = probabilities && members.length > 1 ? [{ name: "together", label, probabilities }] : [];
+    return [...together, ...members.map((member) => ({ ...member, name: this.names.get(member.snapshot_id) ?? member.snapshot_id }))];
+  }
+
+  everything(item, classes) {
+    const voices = this.voices(item);
     const heads = [["Member", ""], ["Sees", ""], ...classes.map((name) => [el("span", { title: name }, name), "number"])];
-    const rows = members.map((member) => [this.names.get(member.snapshot_id) ?? member.snapshot_id, member.label, ...member.probabilities.map(percent)]);
+    const rows = voices.map(({ name, label, probabilities }) => [name, label, ...probabilities.map(percent)]);
     const made = el("table.matrix");
     table(made, heads, rows, { caption: "What each member says" });
     made.querySelectorAll("tbody tr").forEach((line, row) => {
-      [...line.querySelectorAll("td")].slice(1).forEach((cell, column) => cell.style.setProperty("--share", members[row].probabilities[column]));
+      [...line.querySelectorAll("td")].slice(1).forEach((cell, column) => cell.style.setProperty("--share", voices[row].probabilities[column]));
     });
-    return el("details.table-alternative", {}, el("summary", {}, "Each member"), el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Members, as a table" }, made));
+    return el("details.table-alternative", {}, el("summary", {}, "As a table"), el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Members, as a table" }, made));
   }
+
+  numbers(item, classes) {
+    return [["member", "sees", ...classes], this.voices(item).map(({ name, label, probabilities }) => [name, label, ...probabilities])];
+  }
+}
+
+/** The likeliest classes as `bars` has them, with a mark where each of several members stands. */
+function likely({ label: seen, top, members }, classes) {
+  if (!top.length) return [{ name: seen, share: 1, text: "", color: "--c4" }];
+  return top.map(({ label, probability }) => {
+    const place = classes.indexOf(label);
+    const marks = members.length > 1 ? members.map((member) => member.probabilities[place]) : [];
+    return { name: label, share: probability, text: percent(probability), color: "--c4", marks };
+  });
+}
+
+function line({ name, share, text, marks = [] }) {
+  const bar = el("span.likelihood", { "aria-hidden": "true" }, el("i"));
+  bar.firstChild.style.width = `${100 * share}%`;
+  for (const mark of marks) {
+    const made = el("s");
+    made.style.left = `${100 * mark}%`;
+    bar.append(made);
+  }
+  return el("div", {}, el("span.label", { title: name }, name), bar, el("span.number", {}, text));
 }
 
 /** A pad to draw a digit on, made into what the network was trained on. */
