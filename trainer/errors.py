@@ -11,6 +11,7 @@ TrainerError
 ├── LintRefused      the network starts badly, and the spec refuses that
 ├── InitializationFailed  the images give the network nothing to start from
 ├── Diverged         the loss is no longer a finite number
+├── CannotExport     these snapshots do not become a file of this format
 └── CheckpointDamaged  a checkpoint cannot be read, or belongs to another spec or data set
 """
 
@@ -145,6 +146,10 @@ class Diverged(TrainerError):
         self.epoch = epoch
         self.layer = layer
         self.checkpoint_step = checkpoint_step
+
+
+class CannotExport(TrainerError):
+    """Why these snapshots do not become a file of this format."""
 
 
 class CheckpointDamaged(TrainerError):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from trainer import snapshot, tensorfile
 from trainer.combine import Combination
-from trainer.errors import TrainerError
+from trainer.errors import CannotExport
 from trainer.events import Advanced, Event, FileWritten, PhaseStarted, TaskFinished
 from trainer.spec.exporting import SUFFIXES, Format, ResolvedExport
 
@@ -28,10 +28,6 @@ DESCRIPTION = "annealer.json"
 KEY = "annealer"
 EXAMPLES = 2
 """Images that graphs are traced with: of one, a batch of any size could not be told from a single image."""
-
-
-class CannotExport(TrainerError):
-    """Why these snapshots do not become a file of this format."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@
                                 [CheckpointReady]
     PhaseStarted(scoring) [SnapshotTaken of averaged weights] [EnsembleScored] TrainingFinished
 
-A `CheckpointReady` says that everything up to its step has been reported. A training that goes on from it
-reports the rest and ends with the same bits as one that was never stopped, on the same kind of device.
+Inside an epoch there may be a `CheckpointReady` too, and where a stop is asked for `TrainingStopped` after it. A
+`CheckpointReady` says that everything up to its step has been reported. A training that goes on from it reports the
+rest and ends with the same bits as one that was never stopped, on the same kind of device.
 """
 
 import math
@@ -86,7 +87,7 @@ def train(
 
     Of several `replicas` each runs this with a device of its own, and to the end; all report the same, at the times and
     with the resume and the stop of the first. Raises `SpecInvalid`, `DeviceUnavailable`, `ExecutionUnavailable`,
-    `CheckpointDamaged`, `DataLost`, `Diverged` or `PeerLost`.
+    `CheckpointDamaged`, `InitializationFailed`, `LintRefused`, `DataLost`, `Diverged` or `PeerLost`.
     """
     plan = check(spec, data.facts)
     if spec.devices != replicas.count:

@@ -149,7 +149,7 @@ def run(connection: Connection, order: Order, output: Connection) -> None:
                     step = event.done
         outbox.drain()
     except Exception as error:
-        failure = _failure(error, step, order.scratch, is_import=isinstance(order.task, ImportTask))
+        failure = _failure(error, step, order.scratch)
         if failure.failure_class in ("infrastructure", "out_of_memory"):
             sys.excepthook(type(error), error, error.__traceback__)
         else:
@@ -262,7 +262,7 @@ def _load(wanted: Data) -> data.DataSet:
     return found
 
 
-def _failure(error: Exception, step: int, scratch: Path, *, is_import: bool) -> Failed:
+def _failure(error: Exception, step: int, scratch: Path) -> Failed:
     match error:
         case Diverged():
             detail = {"epoch": error.epoch, "layer": error.layer, "checkpoint_step": error.checkpoint_step}
@@ -279,12 +279,10 @@ def _failure(error: Exception, step: int, scratch: Path, *, is_import: bool) -> 
         case intake.OutOfTime():
             hint = "Give fewer or smaller images, or the worker more time for imports."
             return Failed("timeout", "processor_time", "The import used up its processor time.", {}, hint, step)
-        case MemoryError() if is_import:
-            hint = "Give smaller images or tables, or the worker more memory for imports."
-            return Failed("out_of_memory", "out_of_memory", "The import ran out of memory.", {}, hint, step)
-        case torch.OutOfMemoryError() | MemoryError():
-            hint = "Lower batch_size or make the network smaller."
-            return Failed("out_of_memory", "out_of_memory", "The device ran out of memory.", {}, hint, step)
+        case torch.OutOfMemoryError():
+            return Failed("out_of_memory", "out_of_memory", "The device ran out of memory.", {}, None, step)
+        case MemoryError():
+            return Failed("out_of_memory", "out_of_memory", "The process ran out of memory.", {}, None, step)
         case OSError(errno=errno.ENOSPC):
             return Failed("infrastructure", "disk_full", disk.full(scratch), {}, "Make room on the worker.", step)
     message = f"The trainer ended with an unexpected {type(error).__name__}; the job's log has the details."

@@ -19,9 +19,11 @@ OUT_OF_MEMORY = {
 """What to do about it, by what is done."""
 
 
-def told(event: Failed) -> Failure:
-    """The training itself says why."""
-    return Failure(FailureClass(event.failure_class), event.code, event.message, event.detail, event.hint, event.step)
+def told(kind: Kind, event: Failed) -> Failure:
+    """The process itself says why."""
+    failure_class = FailureClass(event.failure_class)
+    hint = OUT_OF_MEMORY[kind] if failure_class is FailureClass.OUT_OF_MEMORY else event.hint
+    return Failure(failure_class, event.code, event.message, event.detail, hint, event.step)
 
 
 def died(kind: Kind, exit_code: int, *, out_of_memory: bool) -> Failure:

@@ -57,8 +57,6 @@ def main() -> None:
     finally:
         station.draining.set()
         sweeper.join()
-        for search in station.searches:
-            search.join()
         try:
             engine.retry(database, lambda session: workers.forget(session, station.id))
         except SQLAlchemyError as error:

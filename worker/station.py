@@ -31,7 +31,7 @@ class Station:
     """Shared by the threads of one worker process.
 
     `resting` is set while an operator lets it take no jobs, `draining` once it is to end.
-    `teams` are the trainings that run now, `searches` threads beside Celery's that look for jobs and run them.
+    `teams` are the trainings that run now.
     """
 
     engine: Engine
@@ -44,7 +44,6 @@ class Station:
     resting: threading.Event = field(default_factory=threading.Event)
     draining: threading.Event = field(default_factory=threading.Event)
     teams: set[Team] = field(default_factory=set)
-    searches: list[threading.Thread] = field(default_factory=list)
     blame: Blame = field(default_factory=Blame)
     devices: Devices = field(init=False)
     packs: Packs = field(init=False)

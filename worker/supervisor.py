@@ -248,14 +248,14 @@ class Supervisor:
             return None
         if isinstance(event, Failed) and event.failure_class != FailureClass.INFRASTRUCTURE:
             # Trying again cannot help, whatever the training was asked to do meanwhile.
-            return failure.told(event)
+            return failure.told(self.claim.kind, event)
         if self._keeper.timed_out.is_set():
             return self._timeout
         if isinstance(event, Stopped) or self._keeper.is_ending:
             return None
         if isinstance(event, Failed) and not (exit_code and event.code == PEER_LOST):
             log.error("training broke", code=event.code, output=self._output.tail)
-            return failure.told(event)
+            return failure.told(self.claim.kind, event)
         if self._broken_by:
             return failure.of_the_worker(self._broken_by, self.station.scratch)
         if self._keeper.fell_silent.is_set():

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app import __version__
 from app.settings import KeepSettings
-from app.store import jobs, migrate, retention, sweep, workers
+from app.store import migrate, retention, sweep, workers
 from app.store.engine import is_unavailable, retry
 from app.store.states import Outcome
 from app.store.sweep import Rescued
@@ -33,7 +33,7 @@ COLLECT_SECONDS = 600.0
 
 
 class Sweeper(threading.Thread):
-    """Sweeps until the station drains."""
+    """Sweeps until the station drains; it ends once the jobs that it has found are done."""
 
     def __init__(self, station: Station) -> None:
         super().__init__(name="sweeper", daemon=True)
@@ -42,8 +42,14 @@ class Sweeper(threading.Thread):
         self._keep = KeepSettings()
         self._away_until = 0.0
         self._memory: Used = {}
+        self._searches: list[threading.Thread] = []
 
     def run(self) -> None:
+        self._sweep_on()
+        for search in self._searches:
+            search.join()
+
+    def _sweep_on(self) -> None:
         while True:
             try:
                 self.sweep()
@@ -133,7 +139,7 @@ class Sweeper(threading.Thread):
             log.info("blobs removed", count=done.blobs, bytes=done.blob_bytes)
 
     def _ring_again(self) -> None:
-        """For jobs whose last bell is long ago, if one of them could run here; and look for them ourselves.
+        """For jobs that could run here and whose last bell is long ago; and look for them ourselves.
 
         A busy worker looks for work once it is free, and a drained one may not: bells of theirs would pile up in the
         broker while nobody is free to hear them, and the jobs would count as rung for.
@@ -142,18 +148,18 @@ class Sweeper(threading.Thread):
         if not (station.takes_jobs and station.devices.has_a_free_slot):
             return
         offers = station.offers
-        rung = retry(station.engine, lambda session: jobs.needing_bell(session, BELL_SECONDS, offers))
+        rung = retry(station.engine, lambda session: sweep.needing_bell(session, BELL_SECONDS, offers))
         for _, device in rung:
             station.bell.ring(device)
         # Bells may be lost, or heard by a worker that is too busy for the job and rings for it again.
-        is_overdue = retry(station.engine, lambda session: jobs.is_overdue(session, BELL_SECONDS, offers))
-        if rung or is_overdue:
+        has_overdue = retry(station.engine, lambda session: sweep.has_overdue(session, BELL_SECONDS, offers))
+        if rung or has_overdue:
             self._look_for_work()
 
     def _look_for_work(self) -> None:
         """In as many threads as there are free slots."""
         station = self._station
-        station.searches[:] = [search for search in station.searches if search.is_alive()]
-        for _ in range(min(station.devices.free_slots, station.settings.slots - len(station.searches))):
-            station.searches.append(threading.Thread(target=work, args=(station,), name="work"))
-            station.searches[-1].start()
+        self._searches = [search for search in self._searches if search.is_alive()]
+        for _ in range(min(station.devices.free_slots, station.settings.slots - len(self._searches))):
+            self._searches.append(threading.Thread(target=work, args=(station,), name="work"))
+            self._searches[-1].start()

@@ -80,12 +80,12 @@ class Asking:
     async def _files(self, kind: str) -> list[bytes]:
         if kind == "multipart/form-data":
             return await self._parts()
+        if not (kind.startswith("image/") or kind == "application/json"):
+            detail = f"Send images as {', '.join(documents.IMAGE_TYPES)}, not {kind or 'nothing'}."
+            raise Problem(415, "unsupported-media-type", detail)
         body = await bounded(self.request, self.most_bytes)
         if kind.startswith("image/"):
             return [body]
-        if kind != "application/json":
-            detail = f"Send images as {', '.join(documents.IMAGE_TYPES)}, not {kind or 'nothing'}."
-            raise Problem(415, "unsupported-media-type", detail)
         wish = read_body(PredictRequest, body, 'Give {"images": ["…", …]}, image files in base64.')
         return pictures.from_base64(wish.images)
 

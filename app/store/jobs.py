@@ -4,21 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Select, func, or_, select, tuple_, update
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
-from app.store import blobs, cursors, datasets, events, ids, snapshots, turns
-from app.store.clock import ago, now
+from app.store import blobs, cursors, datasets, events, ids, snapshots
+from app.store.clock import now
 from app.store.errors import KeyInFlight, KeyReused, MoveRefused, NotFound, QueueFull
 from app.store.models import Checkpoint, Dataset, IdempotencyKey, Job, JobFile, Json, Snapshot
 from app.store.states import ACTIONS, Kind, Phase, Status, Wanted, check_move
-from trainer.offer import Offer
 from trainer.spec import TrainingSpec
 
 Sort = Literal["created_at", "-created_at", "name", "-name"]
 
-MOST_BELLS = 100
 DEFAULT_OWNER = "default"
 
 
@@ -265,28 +263,6 @@ def versions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """The version of each job that exists."""
     rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids)))
     return {job_id: version for job_id, version in rows}
-
-
-def needing_bell(session: Session, older_than_seconds: float, offers: Mapping[str, Offer]) -> list[tuple[str, str]]:
-    """Queued jobs that fit `offers` and whose last bell is long ago, as (id, device), the oldest first.
-
-    They count as rung now.
-    """
-    silent = or_(Job.rung_at.is_(None), Job.rung_at < ago(older_than_seconds))
-    query = select(Job.id, Job.device).where(Job.status == Status.QUEUED, turns.fits(offers), silent)
-    query = query.order_by(Job.id).limit(MOST_BELLS).with_for_update(skip_locked=True)
-    waiting = [(job_id, device) for job_id, device in session.execute(query)]
-    if waiting:
-        chosen = [job_id for job_id, _ in waiting]
-        session.execute(update(Job).where(Job.id.in_(chosen)).values(rung_at=now()))
-    return waiting
-
-
-def is_overdue(session: Session, seconds: float, offers: Mapping[str, Offer]) -> bool:
-    """Whether a job that fits `offers` is queued so long after its submission, whoever has rung for it."""
-    old = Job.created_at < ago(seconds)
-    found = select(Job.id).where(Job.status == Status.QUEUED, turns.fits(offers), old).limit(1)
-    return session.scalar(found) is not None
 
 
 def _count_queued(session: Session) -> int:

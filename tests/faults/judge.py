@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store import blobs, datasets, jobs, metrics, snapshots, sweep
+from app.store import blobs, datasets, metrics, snapshots, sweep
 from app.store.engine import read
 from app.store.errors import BlobDamaged
 from app.store.models import Attempt, Base, Blob, Checkpoint, Dataset, Event, Job
@@ -255,7 +255,7 @@ def _left_in_the_database(service: Service) -> Iterator[Breach]:
         for attempt in session.scalars(select(Attempt).where(Attempt.outcome.is_(None))):
             yield Breach("left over", attempt.job_id, f"attempt {attempt.number} holds a lease")
     before = _digest(service)
-    if service.act(sweep.rescue) or service.act(jobs.needing_bell, 0.0, ANYTHING):
+    if service.act(sweep.rescue) or service.act(sweep.needing_bell, 0.0, ANYTHING):
         yield Breach("left over", "sweep", "there was something to rescue or to ring for")
     if _digest(service) != before:
         yield Breach("left over", "sweep", "a second sweep has changed something")

@@ -16,7 +16,6 @@ from app.store.models import Base, Dataset, Event, IdempotencyKey, Job
 from app.store.states import Status, Wanted
 from tests.shop import Shop
 from tests.specs import spec
-from trainer.offer import Offer
 
 ALL = JobFilter()
 
@@ -260,24 +259,3 @@ def test_versions_rise_with_every_visible_change(shop: Shop) -> None:
     assert seen == sorted(set(seen))
     with shop.look() as session:
         assert jobs.versions(session, [job.id, "job_x"]) == {job.id: seen[-1]}
-
-
-def test_a_job_is_rung_for_again_when_its_bell_is_long_ago(shop: Shop) -> None:
-    job = shop.submit(device="cpu", devices=2)
-    one, two = (Offer(devices, frozenset(["float32"])) for devices in (1, 2))
-
-    assert shop.act(jobs.needing_bell, 60, {"cpu": two}) == []
-    assert shop.act(jobs.needing_bell, -1, {"cpu": one, "cuda": two}) == []
-    assert shop.act(jobs.needing_bell, -1, {"cpu": two}) == [(job.id, "cpu")]
-    assert shop.act(jobs.needing_bell, 60, {"cpu": two}) == []
-
-
-def test_a_queued_job_is_overdue_for_those_who_could_run_it(shop: Shop) -> None:
-    job = shop.submit(device="cpu", devices=2)
-    one, two = (Offer(devices, frozenset(["float32"])) for devices in (1, 2))
-
-    assert not shop.act(jobs.is_overdue, 60, {"cpu": two})
-    assert not shop.act(jobs.is_overdue, -1, {"cpu": one, "cuda": two})
-    assert shop.act(jobs.is_overdue, -1, {"cpu": two})
-    shop.act(wishes.cancel, job.id)
-    assert not shop.act(jobs.is_overdue, -1, {"cpu": two})

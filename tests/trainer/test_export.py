@@ -14,7 +14,8 @@ import torch
 from tests.specs import spec
 from trainer import build, data, export, preprocess, snapshot
 from trainer.combine import Combination
-from trainer.export import CannotExport, Format, Part
+from trainer.errors import CannotExport
+from trainer.export import Format, Part
 from trainer.predict import predict
 
 IMAGES = data.load("mnist5k").validation.images[:100]

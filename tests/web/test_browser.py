@@ -89,6 +89,8 @@ def test_what_is_drawn_is_saved_as_pictures_and_numbers(service: Service, open_t
     page.click("text=Score by number of members")
     confusion = page.locator("#scores [aria-label=Confusion]")
     drawn = saved(confusion, "SVG").decode()
+    growth = page.locator("#scores [aria-label='Error by number of members']")
+    curves = {kind: saved(growth, kind) for kind in ("PNG", "SVG")}
     recall = saved(page.locator("#scores [aria-label=Classes]"), "SVG").decode()
     ensemble = page.get_by_role("region", name="Ensemble", exact=True)
     models = list(csv.DictReader(io.StringIO(saved(ensemble, "CSV").decode())))
@@ -104,6 +106,8 @@ def test_what_is_drawn_is_saved_as_pictures_and_numbers(service: Service, open_t
     assert of_first["outputs"]["above 1000"] == str(found["items"][0]["activations"]["histogram"][-1])
     assert len(rows) == 2 * len(found["items"])
     assert drawn.count("<rect") == 1 + 10 * 10
+    assert curves["PNG"].startswith(b"\x89PNG")
+    assert {"together", "the added one alone"} <= set(re.findall("<text[^>]*>([^<]*)</text>", curves["SVG"].decode()))
     assert recall.count("<rect") == 1 + 10
     members = httpx.get(f"{service.url}/v1/jobs/{job}/ensemble").json()["members"]
     assert {member["scores"]["error"] for member in members} <= {float(model["error"]) for model in models}

@@ -101,6 +101,8 @@ def test_snapshots_become_an_ensemble_that_recognises_what_is_drawn(service: Ser
     assert saved(first, "SVG").decode().count("<rect") == 1 + likeliest + marks
     first.locator(".table-alternative summary").click()
     expect(first.locator(".table-alternative tbody tr")).to_have_count(1 + len(members))
+    page.set_input_files("#images", [png(f"{number}.png", pictures[0]) for number in range(33)])
+    expect(page.locator(".answers .mistake")).to_contain_text("Those are 33 images; give 32 at once at most")
     page.click("#delete")
     page.click("#question-yes")
     page.wait_for_url(re.compile("/ensembles$"))

@@ -11,9 +11,10 @@ from sqlalchemy import Engine, update
 
 from app import queue
 from app.queue import Bell
-from app.store import jobs, workers
+from app.store import workers
 from app.store.engine import write
 from app.store.models import Job
+from app.store.sweep import needing_bell
 from tests.shop import Shop
 from worker.machine import Machine
 from worker.settings import WorkerSettings
@@ -115,7 +116,7 @@ def test_a_drained_worker_leaves_waiting_jobs_to_those_that_can_take_them(
 
     assert rung(station, broker_url) == 0
     assert not found
-    assert [job_id for job_id, _ in shop.act(jobs.needing_bell, 0.0, station.offers)]
+    assert [job_id for job_id, _ in shop.act(needing_bell, 0.0, station.offers)]
 
 
 @pytest.mark.parametrize("asks", [{"device": "cuda"}, {"devices": 1000}])

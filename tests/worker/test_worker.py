@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 from sqlalchemy import select, update
 
 from app.store import ensembles, events, metrics, snapshots, wishes
 from app.store.engine import write
 from app.store.models import Attempt, BlobChunk, Checkpoint, Dataset, Job
 from app.store.models import Worker as WorkerRow
-from app.store.states import Outcome, Status
+from app.store.states import FailureClass, Kind, Outcome, Status
 from tests.servers import await_true
 from tests.worker.conftest import Plant
 from tests.worker.watching import (
@@ -28,6 +29,7 @@ from tests.worker.watching import (
     status,
 )
 from trainer.errors import ExecutionUnavailable
+from worker import failure
 from worker.child import _failure
 
 
@@ -253,8 +255,18 @@ def test_a_data_set_that_has_changed_fails_the_job(own_plant: Plant) -> None:
     assert (failed.failure_class, failed.failure_code) == ("user", "data_invalid")
 
 
+@pytest.mark.parametrize(("kind", "remedy"), [(Kind.TRAINING, "batch_size"), (Kind.EXPORT, "fewer members")])
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError()])
+def test_what_has_no_memory_is_told_what_helps_its_kind(error: Exception, kind: Kind, remedy: str) -> None:
+    found = failure.told(kind, _failure(error, 3, Path()))
+
+    assert (found.failure_class, found.code) == (FailureClass.OUT_OF_MEMORY, "out_of_memory")
+    assert found.hint is not None
+    assert remedy in found.hint
+
+
 def test_what_the_workers_machine_cannot_do_fails_the_job_as_the_users_with_a_hint() -> None:
-    failed = _failure(ExecutionUnavailable("This CPU has no bfloat16.", "Use float32."), 0, Path(), is_import=False)
+    failed = _failure(ExecutionUnavailable("This CPU has no bfloat16.", "Use float32."), 0, Path())
 
     assert (failed.failure_class, failed.code) == ("user", "execution_unavailable")
     assert (failed.message, failed.hint) == ("This CPU has no bfloat16.", "Use float32.")

@@ -1,6 +1,6 @@
 // What every page needs: calls to the API, streams that survive sleep, elements whose text is never markup, formats.
 
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, document) {
     super(document.detail);
     this.status = status;

@@ -2,10 +2,11 @@
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { el, short, svg } from "./api.js";
-import { css } from "./picture.js";
+import { css, widest } from "./picture.js";
 
 const AXIS_PIXELS = 60;
 const FONT = "12px system-ui, sans-serif";
+const KEY = { line: 16, sign: 22, gap: 6, margin: 14 };
 
 const WHOLE = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
@@ -60,11 +61,8 @@ export class Clock {
     this.plots = this.panels.map((panel, index) => {
       const box = el("figure.panel", { "aria-label": `${panel.title}; the numbers are in the table below` });
       const keys = panel.series.filter((one) => one.label).map((one) => {
-        const sign = svg("svg", { viewBox: "0 0 22 10", width: 22, height: 10, "aria-hidden": "true" });
-        const line = svg("line", { x1: 1, x2: 21, y1: 5, y2: 5, "stroke-width": 2.5, stroke: css(one.color) });
-        if (one.dash) line.setAttribute("stroke-dasharray", one.dash.join(" "));
-        sign.append(line);
-        return el("span.key", {}, sign, one.label);
+        const drawn = svg("svg", { viewBox: `0 0 ${KEY.sign} 10`, width: KEY.sign, height: 10, "aria-hidden": "true" }, sign(one, 0, 5));
+        return el("span.key", {}, drawn, one.label);
       });
       if (this.panels.length > 1 || keys.length) box.append(el("figcaption", {}, el("b", {}, panel.title), panel.unit ? el("span.faint", {}, panel.unit) : "", ...keys));
       this.host.append(box);
@@ -213,24 +211,26 @@ export class Clock {
 
   /** Everything as one picture. */
   png(title) {
-    const ratio = devicePixelRatio;
-    const head = 26 * ratio;
+    const [ratio, width, head] = [devicePixelRatio, this.width(), 26];
     const canvases = this.plots.map((plot) => plot.ctx.canvas);
+    const legends = this.panels.map((panel) => legend(panel, width - 24));
+    const heights = canvases.map((canvas, index) => head + legends[index].height + canvas.height / ratio);
     const sheet = document.createElement("canvas");
-    sheet.width = canvases[0].width;
-    sheet.height = head + canvases.reduce((sum, canvas) => sum + canvas.height + head, 0);
+    [sheet.width, sheet.height] = [width * ratio, (head + heights.reduce((sum, height) => sum + height, 0)) * ratio];
     const ink = sheet.getContext("2d");
+    ink.scale(ratio, ratio);
     ink.fillStyle = css("--card");
     ink.fillRect(0, 0, sheet.width, sheet.height);
     ink.fillStyle = css("--ink");
-    ink.font = `600 ${14 * ratio}px system-ui, sans-serif`;
-    ink.fillText(title, 12 * ratio, 18 * ratio);
+    ink.font = "600 14px system-ui, sans-serif";
+    ink.fillText(title, 12, 18);
+    ink.font = FONT;
     let top = head;
     canvases.forEach((canvas, index) => {
-      ink.font = `${12 * ratio}px system-ui, sans-serif`;
-      ink.fillText(this.panels[index].title, 12 * ratio, top + 16 * ratio);
-      ink.drawImage(canvas, 0, top + head);
-      top += head + canvas.height;
+      ink.fillText(this.panels[index].title, 12, top + 16);
+      for (const { one, left, line } of legends[index].keys) drawKey(ink, one, 12 + left, top + 16 + line * KEY.line);
+      ink.drawImage(canvas, 0, top + head + legends[index].height, canvas.width / ratio, canvas.height / ratio);
+      top += heights[index];
     });
     return new Promise((resolve) => sheet.toBlob(resolve, "image/png"));
   }
@@ -244,13 +244,19 @@ export class Clock {
       const panel = this.panels[index];
       const over = { left: plot.bbox.left / devicePixelRatio, top: plot.bbox.top / devicePixelRatio };
       const size = { width: plot.bbox.width / devicePixelRatio, height: plot.bbox.height / devicePixelRatio };
+      const { keys, height } = legend(panel, size.width);
+      top += height;
       const group = svg("g", { transform: `translate(${over.left} ${top + over.top + 12})` });
       const words = (x, y, text, anchor = "start") => {
         const made = svg("text", { x, y, "text-anchor": anchor, fill: css("--faint"), "font-size": 11 });
         made.textContent = text;
         return made;
       };
-      group.append(words(0, -8, panel.title));
+      group.append(words(0, -8 - height, panel.title));
+      for (const { one, left, line } of keys) {
+        const y = -8 - height + line * KEY.line;
+        group.append(sign(one, left, y - 4), words(left + KEY.sign + KEY.gap, y, one.label));
+      }
       group.append(svg("rect", { width: size.width, height: size.height, fill: "none", stroke: css("--grid") }));
       const [, yAxis] = plot.axes;
       (yAxis._splits ?? []).forEach((value, place) => {
@@ -334,4 +340,34 @@ function strokes({ kind, color, width = 1.75, alpha: share = 1, dash }, points, 
   if (kind === "bars") return points.map(([x, y]) => svg("line", { x1: x, x2: x, y1: height, y2: y, stroke, "stroke-width": 12 }));
   const line = { points: points.join(" "), fill: "none", stroke, "stroke-width": width, "stroke-opacity": share };
   return [svg("polyline", dash ? { ...line, "stroke-dasharray": dash.join(" ") } : line)];
+}
+
+/** Where the keys of a panel's series stand behind its title, from which `left` and `line` are counted; `height` is of further lines. */
+function legend({ title, series }, width) {
+  let [left, line] = [widest([title]) + KEY.margin, 0];
+  const keys = series.filter((one) => one.label).map((one) => {
+    const wide = KEY.sign + KEY.gap + widest([one.label]);
+    if (left && left + wide > width) [left, line] = [0, line + 1];
+    const key = { one, left, line };
+    left += wide + KEY.margin;
+    return key;
+  });
+  return { keys, height: line * KEY.line };
+}
+
+/** The line that stands for a series. */
+function sign({ color, dash }, x, y) {
+  const line = { x1: x + 1, x2: x + KEY.sign - 1, y1: y, y2: y, "stroke-width": 2.5, stroke: css(color) };
+  return svg("line", dash ? { ...line, "stroke-dasharray": dash.join(" ") } : line);
+}
+
+function drawKey(ink, { label, color, dash = [] }, x, y) {
+  ink.strokeStyle = css(color);
+  ink.lineWidth = 2.5;
+  ink.setLineDash(dash);
+  ink.beginPath();
+  ink.moveTo(x + 1, y - 4);
+  ink.lineTo(x + KEY.sign - 1, y - 4);
+  ink.stroke();
+  ink.fillText(label, x + KEY.sign + KEY.gap, y);
 }

@@ -44,7 +44,7 @@ function chart(title, told, name, options, heads, rows, show) {
 }
 
 /** Error by the number of members. */
-export function growth({ growth: found, members }) {
+function growth({ growth: found, members }) {
   const sizes = found.map((one) => one.members);
   const together = found.map((one) => one.error);
   const alone = found.map((one) => members[one.added].error);
@@ -63,7 +63,7 @@ export function growth({ growth: found, members }) {
 }
 
 /** How true the probabilities are: a bar for each bin, beside what it would be were they true. */
-export function reliability({ calibration }) {
+function reliability({ calibration }) {
   const { bins } = calibration;
   const middles = bins.map((bin) => (bin.lower + bin.upper) / 2);
   const total = bins.reduce((sum, bin) => sum + bin.count, 0);
@@ -126,7 +126,7 @@ function matrixPicture(names, cell, shadeOf, corner) {
 const fitted = (name, width) => (widest([name]) <= width ? name : `${name.slice(0, Math.max(1, Math.floor(width / widest(["0"])) - 1))}…`);
 
 /** Which classes are taken for which. */
-export function confusion({ confusion: counts, classes }) {
+function confusion({ confusion: counts, classes }) {
   const names = classes.map((one) => one.name);
   const pairs = counts
     .flatMap((row, truth) => row.map((count, seen) => ({ truth, seen, count })))
@@ -148,7 +148,7 @@ export function confusion({ confusion: counts, classes }) {
 }
 
 /** How well each class is told from the others. */
-export function classes({ classes: found }) {
+function classes({ classes: found }) {
   const rows = found.map((one) => [one.name, one.count, one.precision, one.recall, one.f1]);
   const shown = rows.map(([name, count, ...shares]) => [name, whole(count), bar(shares[1]), ...shares.map(percent)]);
   const made = el("table");
@@ -165,7 +165,7 @@ function bar(value) {
 }
 
 /** How differently the members see the images. */
-export function diversity({ diversity: found }, names) {
+function diversity({ diversity: found }, names) {
   const chosen = found.chosen.map((place) => names[place]);
   const most = Math.max(...found.disagreement.flat(), 1e-9);
   const cell = (row, column) => (row === column ? "–" : share(found.disagreement[row][column], 2));

@@ -48,8 +48,16 @@ class Trial {
   }
 
   forget() {
+    this.say("p.faint", "What is seen in it, by all together and by each member, will stand here.");
+  }
+
+  refuse(reason) {
+    this.say("p.mistake", reason);
+  }
+
+  say(kind, text) {
     this.asking?.abort();
-    this.answers.replaceChildren(el("p.faint", {}, "What is seen in it, by all together and by each member, will stand here."));
+    this.answers.replaceChildren(el(kind, {}, text));
   }
 
   answer(item, { picture, name }, classes) {
@@ -128,9 +136,11 @@ function pad([, height, width], trial) {
   const seen = el("canvas.seen", { width, height, role: "img", "aria-label": "The drawing as the network sees it" });
   let last = null;
   let timer = 0;
+  let drawing = 0;
 
   const clear = () => {
     clearTimeout(timer);
+    drawing += 1;
     ink.fillStyle = "#000";
     ink.fillRect(0, 0, PAD, PAD);
     seen.getContext("2d").clearRect(0, 0, width, height);
@@ -140,7 +150,8 @@ function pad([, height, width], trial) {
     const image = centred(canvas, width, height);
     if (!image) return;
     seen.getContext("2d").drawImage(image, 0, 0);
-    image.toBlob((blob) => trial.ask([{ blob, name: "drawing.png", picture: "" }]), "image/png");
+    const drawn = drawing;
+    image.toBlob((blob) => drawn === drawing && trial.ask([{ blob, name: "drawing.png", picture: "" }]), "image/png");
   };
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -214,7 +225,8 @@ function files(trial) {
   const told = el("p.faint", {}, `PNG, JPEG and others, up to ${MOST_IMAGES} at once; they are resized and cropped to what the network takes.`);
   const input = el("input", { type: "file", accept: "image/*", multiple: true, id: "images" });
   const ask = async (list) => {
-    const chosen = [...list].slice(0, MOST_IMAGES);
+    const chosen = [...list];
+    if (chosen.length > MOST_IMAGES) return trial.refuse(`Those are ${chosen.length} images; give ${MOST_IMAGES} at once at most, or have a whole data set predicted.`);
     if (chosen.length) await trial.ask(await Promise.all(chosen.map(async (file) => ({ blob: file, name: file.name, picture: await thumb(file) }))));
   };
   input.addEventListener("change", () => ask(input.files));
