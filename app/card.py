@@ -23,7 +23,7 @@ MOST_CONFUSED = 10
 LOADING = """from pathlib import Path
 from app.client import Client
 
-with Client("{url}") as client:  # pip install annealer; key="ann_…" where keys are asked for
+with Client("{url}") as client:  # pip install . in a checkout of Annealer; key="ann_…" where keys are asked for
     found = client.predict("{id}", [Path("image.png")], members=True)
     for item in found.items:
         print(item.label, item.top[0].probability if item.top else "", item.disagreement)

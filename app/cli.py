@@ -18,7 +18,13 @@ Start with `annealer up` and `annealer submit SPEC --watch`.
 Exit codes: 0 done (of watch: the job succeeded), 1 doctor found a problem, 2 bad input, 3 the job failed, 4 the job
 was cancelled, 5 the server cannot be reached, 6 the server refused."""
 
-cli = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+cli = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 for subject in (service, specs, jobs, results, predictions, operations):
     cli.add_typer(subject.commands)
 cli.add_typer(datasets.commands, name="datasets")

@@ -46,7 +46,18 @@ COLOURS = {
 }
 DATASET_COLOURS = {"ready": "green", "importing": "cyan", "failed": "red"}
 NUMBERS = {
-    *("epoch", "members", "accuracy", "error", "weight", "bytes", "loss", "validation loss", "negative log-likelihood"),
+    *(
+        "epoch",
+        "done",
+        "members",
+        "accuracy",
+        "error",
+        "weight",
+        "bytes",
+        "loss",
+        "validation loss",
+        "negative log-likelihood",
+    ),
     *("mean", "std", "gradient std", "dead", "saturated", "gradient norm", "update / weight"),
     *("images/s", "seconds", "rate", "weights", "biases", "multiply-adds", "activations", "devices", "slots", "number"),
 }
@@ -94,9 +105,17 @@ class EpochPrinter:
         self._client = client
         self._job_id = job_id
         self._printed = 0
+        self._is_paused = False
 
     def show(self, job: JobView) -> None:
         """Print what is new."""
+        self._show_epochs(job)
+        is_paused = job.status is Status.PAUSED
+        if is_paused and not self._is_paused:
+            self._console.print(f"Paused; annealer resume {job.id} lets it go on.", highlight=False, soft_wrap=True)
+        self._is_paused = is_paused
+
+    def _show_epochs(self, job: JobView) -> None:
         if job.latest is None or job.latest.epoch <= self._printed:
             return
         if job.latest.epoch == self._printed + 1:
@@ -158,11 +177,12 @@ def job_summary(job: JobView) -> Table:
 
 def job_table(jobs: Iterable[JobView]) -> Table:
     """Jobs, a line each."""
-    table = _table("id", "name", "status", "epoch", "accuracy", "created")
+    table = _table("id", "name", "kind", "status", "done", "accuracy", "created")
     for job in jobs:
         accuracy = f"{job.latest.validation_accuracy:.2%}" if job.latest else ""
-        epoch = f"{job.latest.epoch if job.latest else 0}/{job.progress.epochs}"
-        table.add_row(job.id, Text(job.name), _status(job), epoch, accuracy, _moment(job.created_at))
+        now = job.progress
+        done = f"{now.epoch}/{now.epochs}" if job.kind == "training" else f"{now.fraction:.0%}"
+        table.add_row(job.id, Text(job.name), job.kind, _status(job), done, accuracy, _moment(job.created_at))
     return table
 
 
@@ -205,17 +225,19 @@ def ensemble_lines(ensemble: EnsembleView) -> Iterator[str]:
         error = report.calibration.expected_calibration_error
         yield f"calibration       Brier score {report.brier:.4f}, expected calibration error {error:.4f}"
     gain = report.gain
+    change = "more" if gain.error.estimate < 0 else "less"
     yield (
-        f"lower error by    {gain.error.estimate:.2%} than the best member, "
-        f"{gain.confidence:.0%} interval {gain.error.low:.2%} to {gain.error.high:.2%}"
+        f"error             {abs(gain.error.estimate):.2%} {change} than the best member alone; "
+        f"gain {gain.error.low:.2%} to {gain.error.high:.2%} with {gain.confidence:.0%} confidence"
     )
     if report.diversity.mean_disagreement is not None:
         yield f"disagreement      {report.diversity.mean_disagreement:.2%} of images, between two members"
     if report.temperature:
         yield f"temperature       {report.temperature.value:.3f}, fitted on {report.temperature.on}"
     for point in report.growth:
-        likelihood = "" if point.negative_log_likelihood is None else f"  {point.negative_log_likelihood:.4f}"
-        yield f"first {point.members:>4} of them {point.error:>8.2%}{likelihood}"
+        likelihood = point.negative_log_likelihood
+        also = "" if likelihood is None else f", negative log-likelihood {likelihood:.4f}"
+        yield f"{f'with {point.members} of them':<17} error {point.error:.2%}{also}"
 
 
 def ensembles_table(ensembles: Iterable[EnsembleView]) -> Table:
@@ -326,8 +348,9 @@ def dataset_lines(dataset: DatasetDetailView) -> Iterator[str]:
         yield f"Warning: {note.detail}"
         yield from (f"  {entry}" for entry in note.entries[:10])
     if dataset.error:
-        yield f"Failed: {dataset.error.detail}"
-        yield from (f"  {place.entry}: {place.detail}" for place in dataset.error.errors)
+        found = dataset.error.errors
+        yield f"Failed: {dataset.error.detail}" if len(found) < 2 else "Failed:"
+        yield from (f"  {place.entry}: {place.detail}" for place in (found if len(found) > 1 else []))
 
 
 @contextmanager

@@ -159,9 +159,9 @@ def observe(engine: Engine) -> None:
 
 
 def _families(found: census.Census) -> Iterator[Metric]:
-    jobs = GaugeMetricFamily("annealer_jobs", "Trainings, by status.", labels=("status",))
-    for status, count in found.jobs.items():
-        jobs.add_metric((status,), count)
+    jobs = GaugeMetricFamily("annealer_jobs", "Jobs, by what they do and status.", labels=("kind", "status"))
+    for named, count in found.jobs.items():
+        jobs.add_metric(named, count)
     yield jobs
     waiting = GaugeMetricFamily(
         "annealer_queue_jobs",

@@ -139,9 +139,10 @@ def test_jobs_and_queues_are_counted_with_their_age(shop: Shop) -> None:
 
     found = shown(shop.engine)
 
-    assert values(found, "annealer_jobs")[("queued",)] == 2
-    assert values(found, "annealer_jobs")[("running",)] == 1
-    assert values(found, "annealer_jobs")[("failed",)] == 0
+    assert values(found, "annealer_jobs")[("training", "queued")] == 2
+    assert values(found, "annealer_jobs")[("training", "running")] == 1
+    assert values(found, "annealer_jobs")[("import", "failed")] == 0
+    assert sum(values(found, "annealer_jobs").values()) == 3
     assert values(found, "annealer_queue_jobs") == {("auto",): 2, ("cpu",): 0, ("cuda",): 0}
     ages = values(found, "annealer_queue_oldest_age_seconds")
     assert 0 <= ages[("auto",)] < 60
@@ -234,7 +235,7 @@ def test_the_api_and_the_worker_serve_their_figures(
 
     assert served.headers["Content-Type"].startswith("text/plain; version=")
     ours = parsed(served.text)
-    assert values(ours, "annealer_jobs")[("succeeded",)] == 1
+    assert values(ours, "annealer_jobs")[("training", "succeeded")] == 1
     requests = values(ours, "annealer_http_requests_total")
     assert requests[("POST", "/v1/jobs", "2xx")] == 1
     assert requests[("GET", "/v1/jobs/{job_id}", "4xx")] == 1

@@ -245,7 +245,8 @@ def _said_of_tag(document: Document, location: Location, tag: str) -> str:
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
-    match difflib.get_close_matches(word, known, n=1):
+    begun = [one for one in known if one.startswith(f"{word}_")]
+    match begun[:1] or difflib.get_close_matches(word, known, n=1):
         case [nearest]:
             return f"; did you mean {nearest}?"
         case _:

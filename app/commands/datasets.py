@@ -19,6 +19,12 @@ commands = typer.Typer(help="List, add, show and delete data sets.", rich_markup
 
 KNOWN = get_args(Known)
 TABLE = ".csv"
+REMEDIES = {
+    "mixed_sizes": "--size, such as --size 64",
+    "mixed_channels": "--channels 1 or --channels 3",
+    "no_split": "--validation, such as --validation 0.2",
+}
+"""The option that helps, by what was found."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of a data set.", show_default=False)]
 
@@ -116,6 +122,7 @@ def delete(name: Name, url: Url = None) -> None:
     """Delete a data set that no job and no ensemble needs."""
     with terminal.client(url) as client:
         client.delete_dataset(name)
+    typer.echo("deleted")
 
 
 @commands.command()
@@ -166,6 +173,9 @@ def _show(dataset: "DatasetDetailView", as_json: bool) -> None:
     terminal.draw(screen.dataset_summary(dataset))
     for line in screen.dataset_lines(dataset):
         typer.echo(line)
+    found = {place.code for place in dataset.error.errors} if dataset.error else set()
+    for code in REMEDIES.keys() & found:
+        typer.echo(f"Add it again with {REMEDIES[code]}; what was sent need not be sent again.")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

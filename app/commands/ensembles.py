@@ -83,6 +83,7 @@ def delete(ensemble_id: EnsembleId, url: Url = None) -> None:
     """Delete an ensemble that was made by request; its snapshots stay."""
     with terminal.client(url) as client:
         client.delete_ensemble(ensemble_id)
+    typer.echo("deleted")
 
 
 def _asked(

@@ -109,3 +109,4 @@ def delete(job_id: JobId, url: Url = None) -> None:
     """Delete a finished job with its metrics and snapshots."""
     with terminal.client(url) as client:
         client.delete(job_id)
+    typer.echo("deleted")

@@ -55,6 +55,7 @@ def create(
         return
     typer.echo(view.key)
     typer.echo("Keep it: it is not shown again. Set ANNEALER_KEY to it for the command line and the client.", err=True)
+    typer.echo("A server asks for keys where ANNEALER_KEYS=required; `annealer up` does only if that is set.", err=True)
 
 
 @commands.command()

@@ -110,6 +110,7 @@ def drain(
     """Let a worker take no jobs: those that it runs are checkpointed and go on elsewhere. It lives on."""
     with terminal.client(url) as client:
         client.undrain(worker) if undo else client.drain(worker)
+    typer.echo("takes jobs again" if undo else "drained")
 
 
 @commands.command()

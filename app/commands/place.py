@@ -48,7 +48,11 @@ def database(data: Path | None, contents: str | None = None) -> "Iterator[Engine
 
     url = find(data).database_url
     if url is None:
-        raise refused("ANNEALER_DATABASE_URL is not set; or name a folder with --data.", BAD_INPUT)
+        raise refused(
+            f"There is no service in {USUAL}, and ANNEALER_DATABASE_URL names no database; name the folder of "
+            "`annealer up` with --data.",
+            BAD_INPUT,
+        )
     engine = engines.create(url, contents)
     try:
         with refusals():

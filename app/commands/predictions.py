@@ -37,7 +37,7 @@ def predict(
     if as_json:
         terminal.print_json(found)
     else:
-        terminal.draw(screen.predictions_table(found, [path.name for path in images]))
+        terminal.draw(screen.predictions_table(found, [str(path) for path in images]))
 
 
 @commands.command("batch-predict")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.commands import specfile, terminal, watching
+from app.commands.place import USUAL
 from app.commands.terminal import SpecFile
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -18,7 +19,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a train
 
 @commands.command()
 def up(
-    data: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("annealer-data"),
+    data: Annotated[Path, typer.Option(help="Folder for everything.")] = USUAL,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API, on this machine only.")] = 8400,
     slots: Slots = 1,
     threads: Threads = None,
@@ -33,6 +34,8 @@ def up(
         typer.echo(f"Annealer is ready at {system.url} (documentation: {system.url}/docs).")
         typer.echo(f"Everything is in {data}/; logs are in {data}/logs/. Ctrl-C stops.")
         at = "" if port == 8400 else f" --url {system.url}"
+        if data != USUAL:
+            typer.echo(f"Commands that look into it (doctor, backup, keys, gc) take --data {data}.")
         typer.echo(f"Try, in another terminal: {program} submit examples/snapshot-ensemble.yaml --watch{at}")
         system.run()
 

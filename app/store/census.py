@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -33,11 +34,10 @@ class Crew:
 class Census:
     """Everything at one moment.
 
-    `jobs` are trainings; `queues` have jobs of every kind. What a spec may say for `device` is the key of `queues`, a
-    kind of device that of `crews`.
+    What a spec may say for `device` is the key of `queues`, a kind of device that of `crews`.
     """
 
-    jobs: Mapping[Status, int]
+    jobs: Mapping[tuple[Kind, Status], int]
     queues: Mapping[str, Queue]
     crews: Mapping[str, Crew]
     images_per_second: float
@@ -62,9 +62,9 @@ def images_per_second(session: Session, worker_id: str | None = None) -> float:
     return session.scalar(query) or 0.0
 
 
-def _jobs(session: Session) -> Mapping[Status, int]:
-    counts = session.execute(select(Job.status, func.count()).where(Job.kind == Kind.TRAINING).group_by(Job.status))
-    return dict.fromkeys(Status, 0) | {status: count for status, count in counts}
+def _jobs(session: Session) -> Mapping[tuple[Kind, Status], int]:
+    counts = session.execute(select(Job.kind, Job.status, func.count()).group_by(Job.kind, Job.status))
+    return dict.fromkeys(product(Kind, Status), 0) | {(kind, status): count for kind, status, count in counts}
 
 
 def _queues(session: Session) -> Mapping[str, Queue]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -79,11 +80,14 @@ def test_watch_of_a_cancelled_job_exits_with_4(annealer: Run, client: Client) ->
 def test_pause_resume_and_retry_take_a_job_through_its_life(annealer: Run, client: Client) -> None:
     job = client.submit(document(epochs=9000), owner="me")
 
-    said = [annealer("pause", job.id).stdout.strip(), annealer("pause", job.id).stdout.strip()]
-    await_true(lambda: client.job(job.id).status == "paused", 30)
-    said += [annealer(command, job.id).stdout.strip() for command in ("pause", "resume")]
-    annealer("cancel", job.id)
-    await_true(lambda: client.job(job.id).status == "cancelled", 30)
+    with ThreadPoolExecutor() as beside:
+        watched = beside.submit(annealer, "watch", job.id)
+        said = [annealer("pause", job.id).stdout.strip(), annealer("pause", job.id).stdout.strip()]
+        await_true(lambda: client.job(job.id).status == "paused", 30)
+        said += [annealer(command, job.id).stdout.strip() for command in ("pause", "resume")]
+        annealer("cancel", job.id)
+        await_true(lambda: client.job(job.id).status == "cancelled", 30)
+    assert f"Paused; annealer resume {job.id} lets it go on." in watched.result().stdout
     retried = json.loads(annealer("retry", job.id, "--from", "start", "--json").stdout)
     client.cancel(job.id)
 
@@ -130,7 +134,8 @@ def test_show_and_list_and_watch_speak_of_the_job(annealer: Run, job_id: str) ->
     shown, listed, watched = annealer("show", job_id), annealer("list", "--name", "shown"), annealer("watch", job_id)
 
     assert "shown" in shown.stdout
-    assert job_id in listed.stdout
+    (line,) = (line.split() for line in listed.stdout.splitlines() if job_id in line)
+    assert {"training", "succeeded", "4/4"} <= set(line)
     assert watched.returncode == 0
 
 

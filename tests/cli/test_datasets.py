@@ -52,6 +52,7 @@ def test_other_options_need_no_other_upload(annealer: Run, tmp_path: Path) -> No
     refused = annealer("datasets", "add", "mixed.zip")
     added = annealer("datasets", "add", "mixed.zip", "--size", "8", "--json")
 
+    assert "Add it again with --size, such as --size 64" in refused.stdout
     assert (refused.returncode, added.returncode) == (3, 0), added.stderr
     assert json.loads(added.stdout)["shape"] == [1, 8, 8]
     annealer("datasets", "delete", "mixed")

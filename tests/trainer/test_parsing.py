@@ -82,6 +82,7 @@ def test_brackets_inside_strings_are_no_nesting() -> None:
     ("changes", "at", "code", "part"),
     [
         ({"epoch": 3}, "/epoch", "unknown_key", "did you mean epochs?"),
+        ({"batch": 3}, "/batch", "unknown_key", "did you mean batch_size?"),
         ({"zzz": 3}, "/zzz", "unknown_key", "Known keys: augmentation"),
         ({"epochs": "3"}, "/epochs", "int_type", 'must be an integer; it is "3"'),
         ({"epochs": 2.5}, "/epochs", "int_type", "must be an integer; it is 2.5"),

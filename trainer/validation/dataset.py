@@ -10,11 +10,12 @@ from trainer.spec import TrainingSpec
 def mistakes(spec: TrainingSpec, facts: DataFacts) -> Iterator[Mistake]:
     """Of sizes that are not the data set's."""
     if spec.batch_size > facts.train_count:
+        is_default = "" if "batch_size" in spec.model_fields_set else f", which is {spec.batch_size} by default"
         yield Mistake(
             "/batch_size",
             "larger_than_split",
             f"A batch of {spec.batch_size} is larger than the training split of {facts.name}, which has "
-            f"{facts.train_count} images.",
+            f"{facts.train_count} images; give a smaller batch_size{is_default}.",
         )
     if spec.network.classes not in (None, len(facts.classes)):
         yield Mistake(
