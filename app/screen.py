@@ -478,7 +478,8 @@ def plan_lines(plan: PlanView) -> Iterator[str]:
     yield from curve(_columns(plan.curve, epochs), height=6)
     yield " " * 10 + _marks(plan, epochs)
     warmup = f"; · warm-up of {plan.warmup_epochs:g} epochs" if plan.warmup_epochs else ""
-    yield " " * 10 + f"learning rate over {epochs} epochs; ▲ {len(plan.snapshot_epochs)} snapshots{warmup}"
+    snapshots = _counted(len(plan.snapshot_epochs), "snapshot")
+    yield " " * 10 + f"learning rate over {_counted(epochs, 'epoch')}; ▲ {snapshots}{warmup}"
     match plan.spec["ensemble"]:
         case {"kind": "independent", "members": members}:
             yield " " * 10 + f"each of {members} members goes through this; epochs are counted through"
@@ -570,6 +571,10 @@ def _status(job: JobView) -> Text:
 def _figures(scores: ScoresView | CombinedScoresView | MemberReport) -> tuple[str, str, str]:
     likelihood = "" if scores.negative_log_likelihood is None else f"{scores.negative_log_likelihood:.4f}"
     return f"{scores.accuracy:.2%}", f"{scores.error:.2%}", likelihood
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _short(value: float | None) -> str:

@@ -56,7 +56,7 @@ class InUse(StoreError):
 
     def __init__(self, job_id: str, done: str, users: Sequence[str]) -> None:
         named = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-        super().__init__(f"Job {job_id} cannot be {done}: its snapshots are needed by {named}. Delete these first.")
+        super().__init__(f"Job {job_id} cannot be {done}: its snapshots are needed by {named}. Delete those first.")
         self.users = tuple(users)
 
 
@@ -65,7 +65,7 @@ class DatasetInUse(StoreError):
 
     def __init__(self, name: str, jobs: Sequence[str]) -> None:
         named = ", ".join(jobs[:5]) + (f" and {len(jobs) - 5} more" if len(jobs) > 5 else "")
-        super().__init__(f"The data set {name} cannot be deleted: {named} need it. Delete these first.")
+        super().__init__(f"The data set {name} cannot be deleted: it is needed by {named}. Delete those first.")
         self.jobs = tuple(jobs)
 
 

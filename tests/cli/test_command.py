@@ -254,7 +254,7 @@ def test_validate_draws_a_peak_and_a_warm_up_inside_an_epoch(annealer: Run, spec
         annealer("validate", spec_file(schedule=schedule, epochs=1, ensemble={"kind": "none"})).stdout
     )
 
-    assert caption == "learning rate over 1 epochs; ▲ 1 snapshots; · warm-up of 0.5 epochs"
+    assert caption == "learning rate over 1 epoch; ▲ 1 snapshot; · warm-up of 0.5 epochs"
     assert marks == "·" * 36 + " " * 35 + "▲"
     assert [column for column, block in enumerate(curve[0]) if block == "█"] == [53, 54]
 
