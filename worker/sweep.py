@@ -40,7 +40,8 @@ class Sweeper(threading.Thread):
         self._station = station
         self._collected_at = float("-inf")
         self._keep = KeepSettings()
-        self._away_until = 0.0
+        self._was_away = False
+        self._others_have_until = 0.0
         self._memory: Used = {}
         self._searches: list[threading.Thread] = []
 
@@ -61,7 +62,7 @@ class Sweeper(threading.Thread):
             except Exception as error:
                 if is_unavailable(error):
                     log.warning("database is away", error=type(error).__name__)
-                    self._wait_for_others()
+                    self._was_away = True
                 else:
                     log.exception("sweep broke")
             if self._station.draining.wait(self._station.settings.sweep_seconds):
@@ -69,12 +70,19 @@ class Sweeper(threading.Thread):
 
     def sweep(self) -> None:
         """One round."""
+        self._memory = self._station.memory.now()
+        began = time.monotonic()
         migrate.check_schema(self._station.engine)
-        self._beat_in_time()
+        self._say_that_we_live()
+        if self._was_away or time.monotonic() - began > SLOW_SECONDS:
+            # A database that was away, or takes long to hear us, has not heard the others either: leases ran out
+            # while nobody could renew them, and their workers get the time to come back.
+            self._others_have_until = time.monotonic() + self._station.settings.lease_seconds
+            self._was_away = False
         telemetry.HEARTBEAT.set_to_current_time()
         for worker_id in self._station.neighbours_gone():
             self._rescue("attempt of a dead worker closed", partial(sweep.rescue_of, worker_id=worker_id))
-        if time.monotonic() > self._away_until:
+        if time.monotonic() > self._others_have_until:
             self._rescue("lost attempt closed", sweep.rescue)
         self._ring_again()
         if time.monotonic() - self._collected_at > COLLECT_SECONDS:
@@ -88,15 +96,10 @@ class Sweeper(threading.Thread):
             telemetry.ATTEMPTS.labels(Outcome.LOST).inc()
             telemetry.RESCUES.labels(status).inc()
 
-    def _beat_in_time(self) -> None:
-        """Say that we live. A database that takes long to hear it has not heard the others either."""
-        self._memory = self._station.memory.now()
-        began = time.monotonic()
+    def _say_that_we_live(self) -> None:
         is_drained = retry(self._station.engine, self._beat)
         if is_drained != self._station.resting.is_set():
             self._rest(is_drained)
-        if time.monotonic() - began > SLOW_SECONDS:
-            self._wait_for_others()
 
     def _rest(self, is_drained: bool) -> None:
         if is_drained:
@@ -105,10 +108,6 @@ class Sweeper(threading.Thread):
         else:
             log.info("takes jobs again")
             self._station.resting.clear()
-
-    def _wait_for_others(self) -> None:
-        """Leases ran out while nobody could renew them: their workers get the time to come back."""
-        self._away_until = time.monotonic() + self._station.settings.lease_seconds
 
     def _beat(self, session: Session) -> bool:
         station = self._station

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import redis
 from sqlalchemy import Engine, update
+from sqlalchemy.exc import OperationalError
 
 from app import queue
 from app.queue import Bell
 from app.store import workers
 from app.store.engine import write
 from app.store.models import Job
+from app.store.states import Status
 from app.store.sweep import needing_bell
 from tests.shop import Shop
 from worker.machine import Machine
@@ -41,6 +43,11 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Station]:
 def sweep(station: Station) -> None:
     """One round, with all that it began."""
     Sweeper(station).sweep()
+    settle()
+
+
+def settle() -> None:
+    """Wait for what sweeps have begun."""
     for thread in threading.enumerate():
         if thread.name in ("work", "retention"):
             thread.join()
@@ -117,6 +124,31 @@ def test_a_drained_worker_leaves_waiting_jobs_to_those_that_can_take_them(
     assert rung(station, broker_url) == 0
     assert not found
     assert [job_id for job_id, _ in shop.act(needing_bell, 0.0, station.offers)]
+
+
+def test_once_the_database_is_back_the_workers_of_lost_leases_have_the_time_to_come_back(
+    engine: Engine, broker_url: str, tmp_path: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = WorkerSettings(scratch=tmp_path / "scratch", sweep_seconds=0.01)
+    station = Station(engine, Bell(broker_url), settings, Machine((), 1, {"cpu": ("float32",)}))
+    station.open_scratch()
+    job_id = shop.claimed(lease=-1).job_id
+    rounds = iter([True, False, False])
+
+    def away_at_first(_: Engine) -> None:
+        is_away = next(rounds, None)
+        if is_away:
+            raise OperationalError("", {}, Exception("connection refused"))
+        if is_away is None:
+            station.draining.set()
+
+    monkeypatch.setattr("worker.sweep.migrate.check_schema", away_at_first)
+    Sweeper(station).run()
+    settle()
+    assert shop.job(job_id).status is Status.RUNNING
+
+    sweep(station)
+    assert shop.job(job_id).status is Status.QUEUED
 
 
 @pytest.mark.parametrize("asks", [{"device": "cuda"}, {"devices": 1000}])
