@@ -29,3 +29,9 @@ def after(session: Session, job_id: str, number: int, limit: int) -> Sequence[Ev
     """Events with a number greater than `number`, oldest first."""
     query = select(Event).where(Event.job_id == job_id, Event.number > number)
     return session.scalars(query.order_by(Event.number).limit(limit)).all()
+
+
+def last(session: Session, job_id: str, kind: str) -> Event | None:
+    """The newest event of a kind."""
+    query = select(Event).where(Event.job_id == job_id, Event.kind == kind)
+    return session.scalar(query.order_by(Event.number.desc()).limit(1))

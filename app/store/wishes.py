@@ -74,10 +74,11 @@ def retry(session: Session, job_id: str, start: From, who: str = SOMEBODY) -> Jo
     """Queue a failed or cancelled job again, from its last checkpoint or from the start.
 
     What it reported after that is removed: it will come again. Its attempts and its running time count anew. A job
-    that was retried and has not ended since is left as it is.
+    that was retried so and has not ended since is left as it is.
     """
     job = jobs.lock(session, job_id)
     if not job.status.is_final and job.first_attempt > 1 and job.wanted is not Wanted.CANCEL:
+        _refuse_another(session, job, start)
         return job
     if Action.RETRY not in ACTIONS[job.status]:
         raise MoveRefused(job.id, job.status, "retried", ACTIONS[job.status])
@@ -112,6 +113,14 @@ def prioritize(session: Session, job_id: str, priority: int, who: str = SOMEBODY
 def _refuse_while_cancelled(job: Job, after: Status) -> None:
     if job.status is Status.RUNNING and job.wanted is Wanted.CANCEL:
         raise MoveRefused(job.id, job.status, after, (), "It is being cancelled.")
+
+
+def _refuse_another(session: Session, job: Job, start: From) -> None:
+    """Of a job that is being retried, a retry from elsewhere."""
+    under_way = events.last(session, job.id, "retried")
+    if under_way and under_way.data["from"] != start:
+        because = f"It is being retried already, from: {under_way.data['from']}."
+        raise MoveRefused(job.id, job.status, f"retried from: {start}", ACTIONS[job.status], because)
 
 
 def _where(session: Session, job: Job) -> str:

@@ -42,6 +42,7 @@ class Model:
     status: Status = Status.QUEUED
     wanted: Wanted = Wanted.RUN
     first_attempt: int = 1
+    retried_from: str | None = None
     outcomes: list[Outcome | None] = field(default_factory=list)
     failures: list[tuple[str, int] | None] = field(default_factory=list)
     checkpoints: list[int] = field(default_factory=list)
@@ -244,13 +245,14 @@ class Interleavings(RuleBasedStateMachine):
                     model.wanted = Wanted.RUN
                     model.status = Status.RUNNING if model.is_running else Status.QUEUED
             case _:
-                again = is_open and not is_ending and model.first_attempt > 1
+                again = is_open and not is_ending and model.first_attempt > 1 and model.retried_from == wish
                 makes_one = model.status in (Status.FAILED, Status.CANCELLED)
                 assert self.refused(MoveRefused, wishes.retry, job_id, wish) != (again or makes_one)
                 if makes_one:
                     model.checkpoints = [] if wish == "start" else model.checkpoints
                     model.step = max(model.checkpoints, default=0)
                     model.first_attempt = len(model.outcomes) + 1
+                    model.retried_from = wish
                     model.status, model.wanted = Status.QUEUED, Wanted.RUN
 
     @rule(data=st.data())

@@ -272,9 +272,19 @@ def test_a_retry_asked_for_twice_is_one(shop: Shop, sha256: str) -> None:
     for _ in range(2):
         shop.act(wishes.retry, job_id, "checkpoint")
     shop.claim()
-    shop.act(wishes.retry, job_id, "start")
+    shop.act(wishes.retry, job_id, "checkpoint")
 
     assert kinds(shop, job_id).count("retried") == 1
+    assert kept(shop) == [20]
+
+
+def test_a_retry_from_elsewhere_is_refused_while_one_is_under_way(shop: Shop, sha256: str) -> None:
+    job_id = failed_after_two_checkpoints(shop, sha256)
+    shop.act(wishes.retry, job_id, "checkpoint")
+
+    with pytest.raises(MoveRefused, match="It is being retried already, from: checkpoint"):
+        shop.act(wishes.retry, job_id, "start")
+
     assert kept(shop) == [20]
 
 
