@@ -4,6 +4,7 @@ Everything that the service has lies in its SQLite database. A backup is one fil
 moment, checked.
 """
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -75,7 +76,10 @@ def restore(source: Path, folder: Path) -> Backup:
 
 
 def examine(path: Path) -> Backup:
-    """What a backup holds, with every page checked. Raises `CannotBackUp` for a file that is none or is damaged."""
+    """What a backup holds. Raises `CannotBackUp` for a file that is none or is damaged.
+
+    SQLite's check is of its own structure, and not of what the rows hold: that of a blob is checked against its hash.
+    """
     try:
         with closing(_open(path, "ro")) as connection:
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
@@ -84,17 +88,36 @@ def examine(path: Path) -> Backup:
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             (jobs,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
             outside = _outside(connection)
+            for sha256 in _damaged(connection):
+                raise CannotBackUp(f"{path} is damaged: blob {sha256} is not what it was.")
     except (sqlite3.Error, TypeError) as error:
         raise CannotBackUp(f"{path} is no backup of Annealer ({error}).") from None
     return Backup(path, path.stat().st_size, jobs, revision, outside)
 
 
 def _outside(connection: sqlite3.Connection) -> tuple[str, ...]:
-    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(blobs)")]
-    if "address" not in columns:
+    if _has_no_address(connection):
         return ()
     addresses = connection.execute("SELECT address FROM blobs WHERE address IS NOT NULL")
     return tuple(sorted({place_of_object(address) for (address,) in addresses}))
+
+
+def _damaged(connection: sqlite3.Connection) -> Iterator[str]:
+    """Complete blobs in the database whose content is another than their name says."""
+    here = "" if _has_no_address(connection) else " AND address IS NULL"
+    blobs = connection.execute(f"SELECT sha256 FROM blobs WHERE stored_at IS NOT NULL{here}").fetchall()
+    for (sha256,) in blobs:
+        found = hashlib.sha256()
+        chunks = "SELECT data FROM blob_chunks WHERE sha256 = ? ORDER BY position"
+        for (data,) in connection.execute(chunks, [sha256]):
+            found.update(data)
+        if found.hexdigest() != sha256:
+            yield sha256
+
+
+def _has_no_address(connection: sqlite3.Connection) -> bool:
+    """Of an older version, which had all blobs in the database."""
+    return "address" not in [name for _, name, *_ in connection.execute("PRAGMA table_info(blobs)")]
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:

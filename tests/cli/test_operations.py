@@ -1,5 +1,6 @@
 """What operators call: doctor, gc, backup, restore."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -83,6 +84,15 @@ def test_doctor_tells_each_thing_that_is_away_with_its_remedy_and_no_password(tm
     assert "secret" not in done.stdout + done.stderr
 
 
+def test_doctor_tells_of_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database at all, but long enough to be read as one" * 100)
+
+    found = checks(run("doctor", "--json", cwd=tmp_path, ANNEALER_DATABASE_URL=f"sqlite:///{tmp_path / 'text'}"))
+
+    assert "file is not a database" in found["database"]["detail"]
+    assert found["database"]["remedy"].startswith("Is this the file of a service")
+
+
 def test_doctor_tells_of_a_database_at_another_version(sqlite_url: str, valkey: Valkey, tmp_path: Path) -> None:
     migrate.downgrade(sqlite_url, "0001")
 
@@ -93,17 +103,24 @@ def test_doctor_tells_of_a_database_at_another_version(sqlite_url: str, valkey: 
     assert checks(done)["migrations"]["remedy"] == "Run `annealer migrate`."
 
 
-def test_doctor_warns_of_no_worker_and_of_one_of_another_version(sqlite_url: str, tmp_path: Path) -> None:
+def test_doctor_tells_of_no_worker_of_a_drained_one_and_of_one_of_another_version(
+    sqlite_url: str, tmp_path: Path
+) -> None:
     place = doctor.Place(sqlite_url, None, ())
 
     (none,) = (found for found in doctor.examine(place) if found.check == "workers")
     engine = engines.create(sqlite_url)
     with write(engine) as session:
         workers.beat(session, id="w", host="h", pid=1, device="cpu", slots=2, version="0.0.1", offers={})
-    engine.dispose()
     some = [found for found in doctor.examine(place) if found.check == "workers"]
+    with write(engine) as session:
+        workers.drain(session, "w", is_drained=True)
+    engine.dispose()
+    (drained,) = (found for found in doctor.examine(place) if found.check == "workers")
 
-    assert (none.state, none.detail) == ("warning", "None is alive: jobs will wait")
+    assert (none.state, none.detail) == ("problem", "None is alive: jobs will wait")
+    assert (drained.state, drained.detail) == ("warning", "1 alive, all of them drained: jobs will wait")
+    assert drained.remedy == "Let one take jobs again: `annealer drain w --undo`."
     assert [(found.state, found.detail) for found in some] == [
         ("ok", "1 alive, 2 slots"),
         ("warning", "Some are of version 0.0.1"),
@@ -187,6 +204,52 @@ def test_gc_keeps_to_the_settings(expired: str, sqlite_url: str, tmp_path: Path)
     done = run("gc", cwd=tmp_path, ANNEALER_DATABASE_URL=sqlite_url, ANNEALER_KEEP_LOGS_DAYS="inf")
 
     assert done.stdout.startswith("0 leftovers of jobs")
+
+
+def test_a_setting_that_makes_no_sense_is_named_and_its_value_is_not(sqlite_url: str, tmp_path: Path) -> None:
+    broker = {"ANNEALER_DATABASE_URL": sqlite_url, "ANNEALER_BROKER_URL": "redis://127.0.0.1:1/0"}
+
+    gc = run("gc", "--dry-run", cwd=tmp_path, **broker, ANNEALER_KEEP_LOGS_DAYS="0")
+    up = run("up", cwd=tmp_path, ANNEALER_METRICS_TOKEN="secret", ANNEALER_BLOBS="ftp://x")
+
+    assert (gc.returncode, gc.stderr) == (2, "ANNEALER_KEEP_LOGS_DAYS should be greater than 0.\n")
+    assert up.returncode == 6
+    assert "ANNEALER_METRICS_TOKEN should have at least 16 characters." in up.stderr
+    assert "ANNEALER_BLOBS is wrong: " in up.stderr
+    log = (tmp_path / "annealer-data" / "logs" / "api.log").read_text()
+    assert "secret" not in up.stderr + log
+    assert "Traceback" not in up.stderr + log
+
+
+@pytest.mark.parametrize("module", ["app", "worker", "worker.prediction"])
+def test_a_program_without_its_settings_says_which(module: str, tmp_path: Path) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANNEALER_")}
+
+    done = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, env=inherited, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("ANNEALER_DATABASE_URL is not set. ANNEALER_BROKER_URL is not set.\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_up_and_migrate_leave_a_newer_database_and_a_file_that_is_none_as_they_are(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    engine = engines.create(sqlite_url)
+    with write(engine) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    newer = run("migrate", cwd=tmp_path, ANNEALER_DATABASE_URL=sqlite_url)
+    folder = tmp_path / "annealer-data"
+    folder.mkdir()
+    (folder / "annealer.sqlite").write_text("not a database at all, but long enough to be read as one" * 100)
+    foreign = run("up", cwd=tmp_path)
+
+    assert (newer.returncode, foreign.returncode) == (6, 5)
+    assert "at version 9999" in newer.stderr
+    assert "upgrade this program" in newer.stderr
+    assert "The database cannot be used" in foreign.stderr
+    assert "Traceback" not in newer.stderr + foreign.stderr
 
 
 def test_gc_needs_a_database_that_it_knows(tmp_path: Path, sqlite_url: str) -> None:
@@ -273,13 +336,20 @@ def test_what_is_damaged_foreign_or_newer_is_not_restored(kept: Path, tmp_path: 
     (tmp_path / "broken").write_bytes(broken)
     assert "broken is " in refusal("restore", "broken", "--data", "c", cwd=tmp_path)
 
+    shutil.copy(kept, tmp_path / "rotten")
+    with closing(sqlite3.connect(tmp_path / "rotten")) as rotten, rotten:
+        name = hashlib.sha256(b"weights").hexdigest()
+        rotten.execute("INSERT INTO blobs (sha256, size, stored_at) VALUES (?, 7, CURRENT_TIMESTAMP)", [name])
+        rotten.execute("INSERT INTO blob_chunks VALUES (?, 0, ?)", [name, b"weight?"])
+    assert f"rotten is damaged: blob {name}" in refusal("restore", "rotten", "--data", "e", cwd=tmp_path)
+
     shutil.copy(kept, tmp_path / "newer")
     engine = engines.create(f"sqlite:///{tmp_path / 'newer'}")
     with write(engine) as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     assert "comes from a newer version" in refusal("restore", "newer", "--data", "d", cwd=tmp_path)
-    assert not any((tmp_path / folder / "annealer.sqlite").exists() for folder in "abcd")
+    assert not any((tmp_path / folder / "annealer.sqlite").exists() for folder in "abcde")
 
 
 @pytest.mark.parametrize("is_there", [False, True])
