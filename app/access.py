@@ -44,6 +44,7 @@ class Caller:
     scope: Scope
     owner: str | None = None
     key_id: str | None = None
+    key_prefix: str | None = None
 
     @property
     def sees(self) -> str | None:
@@ -109,7 +110,7 @@ class Authenticate:
         key, is_unnoted = found
         if is_unnoted:
             self._note_use(key.id)
-        return Caller(key.scope, key.owner, key.id)
+        return Caller(key.scope, key.owner, key.id, key.prefix)
 
     def _note_use(self, key_id: str) -> None:
         """Whoever may come in is not kept out because it cannot be noted."""

@@ -63,12 +63,15 @@ class Trace:
                 telemetry.count_request(route, scope["method"], status, answered - began)
                 if scope["path"] not in UNLOGGED:
                     milliseconds = round((time.monotonic() - began) * 1000, 1)
-                    job = scope.get("path_params", {}).get("job_id")
+                    about = {
+                        "job": scope.get("path_params", {}).get("job_id"),
+                        "key": getattr(scope.get("caller"), "key_prefix", None),
+                    }
                     log.info(
                         "request",
                         method=scope["method"],
                         path=scope["path"],
                         status=status,
                         milliseconds=milliseconds,
-                        **({"job": job} if job else {}),
+                        **{name: value for name, value in about.items() if value},
                     )

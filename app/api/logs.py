@@ -25,6 +25,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 
 TEXT = "text/plain"
 LARGEST_OFFSET = 2**53
+MOST_BYTES = 1024 * 1024
 
 
 @router.get(
@@ -51,7 +52,7 @@ async def show(
     offset: Annotated[
         int | None, Query(ge=0, le=LARGEST_OFFSET, description="Begin with this byte; `next_offset` goes on.")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1024 * 1024, description="At most so many bytes.")] = 256 * 1024,
+    limit: Annotated[int, Query(ge=1, le=MOST_BYTES, description="At most so many bytes.")] = MOST_BYTES,
     format: Annotated[Literal["json", "text"], Query(description="`text`: the output alone.")] = "json",
     last_event_id: Annotated[
         str | None, Header(description="Where a stream goes on; clients send it by themselves.")
@@ -63,7 +64,7 @@ async def show(
     """stdout and stderr of all attempts, from the first byte that is kept.
 
     With `Accept: text/event-stream`, as server-sent events until the job is finished. With `Prefer: wait=30` and the
-    `offset` of the end, it answers as soon as there is more.
+    `offset` of the end, it answers as soon as there is more. Unless that was all, the `Link` with `rel="next"` goes on.
     """
     wait = wait_seconds(request)
     if tail is not None and offset is not None:
@@ -76,6 +77,9 @@ async def show(
         return StreamingResponse(stream, media_type=STREAM, headers={"X-Accel-Buffering": "no"})
     view, _ = await unless_gone(request, _awaited(engine, watcher, job_id, start, limit, wait or 0))
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
+    if not view.complete:
+        following = request.url.remove_query_params("tail").include_query_params(offset=view.next_offset)
+        headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
     if format == "text":
         return PlainTextResponse("".join(item.text for item in view.items), headers=headers)
     return JSONResponse(view.model_dump(mode="json"), headers=headers)

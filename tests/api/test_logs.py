@@ -73,6 +73,17 @@ def test_text_is_the_output_alone(api: Api, claim: Claim) -> None:
     assert answer.text == "three\n"
 
 
+def test_text_that_was_not_all_links_to_the_rest_of_it(api: Api, claim: Claim) -> None:
+    answer = api.http.get(f"/v1/jobs/{claim.job_id}/logs", params={"format": "text", "tail": 2, "limit": 9})
+    rest = api.http.get(answer.links["next"]["url"])
+    api.shop.act(attempts.succeed, claim.job_id, claim.attempt)
+    end = api.http.get(answer.links["next"]["url"])
+
+    assert (answer.text, rest.text, end.text) == ("two ü\nth", "ree\n", "ree\n")
+    assert "next" in rest.links
+    assert "next" not in end.links
+
+
 def test_a_job_that_has_written_nothing_has_an_empty_log(api: Api) -> None:
     job = api.shop.submit()
 

@@ -218,6 +218,7 @@ def test_the_client_and_the_command_send_the_key_and_show_it_nowhere(
         for told in (shown, log, logged, *(done.stdout + done.stderr for done in (listed, refused, without))):
             assert secret not in told
     assert f"/v1/jobs/ann_{keytext.prefix(submits)}_…" in log
+    assert f'"key": "{keytext.prefix(submits)}"' in log
 
 
 @pytest.mark.parametrize("key", ["secret", "ann_1_2", "ann_12345678_abcdefghijklmnopqrstuvwxyzABCDEF x", "ann_ä"])
