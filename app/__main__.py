@@ -5,10 +5,10 @@ import sys
 
 import uvicorn
 
-from app import allocator
+from app import allocator, logs
 from app.access import CannotServe, check_host, check_keys
 from app.connection import Connection
-from app.settings import Settings
+from app.settings import Settings, SettingsInvalid, load
 from app.store import engine as engines
 
 GRACE_SECONDS = 5
@@ -22,14 +22,10 @@ def main() -> None:
     parser.add_argument("--grace", type=int, default=GRACE_SECONDS, help="seconds for requests in hand at the end")
     options = parser.parse_args()
     allocator.limit_arenas()
-    settings = Settings()
-    engine = engines.create(settings.database_url.get_secret_value())
     try:
-        check_host(settings, options.host)
-        check_keys(settings, engine)
-    except CannotServe as refusal:
+        _check(options.host)
+    except (CannotServe, SettingsInvalid) as refusal:
         sys.exit(str(refusal))
-    engine.dispose()
     uvicorn.run(
         "app.main:create",
         factory=True,
@@ -39,6 +35,16 @@ def main() -> None:
         ws="none",
         timeout_graceful_shutdown=options.grace,
     )
+
+
+def _check(host: str) -> None:
+    """What would stop each process of the server stops it before there are any."""
+    logs.configure()
+    settings = load(Settings)
+    check_host(settings, host)
+    engine = engines.create(settings.database_url.get_secret_value())
+    check_keys(settings, engine)
+    engine.dispose()
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     from app.client import ClientError, ProblemError, Unreachable
     from app.embedded import CannotStart
     from app.parcel import Unsendable
+    from app.settings import SettingsInvalid
     from trainer.errors import SpecInvalid
 
     match error:
@@ -58,7 +59,7 @@ def _explain(error: Exception) -> tuple[int, str]:
             return _problem(error)
         case ClientError() | CannotStart():
             return REFUSED, str(error)
-        case Unsendable():
+        case Unsendable() | SettingsInvalid():
             return BAD_INPUT, str(error)
         case SpecInvalid():
             return BAD_INPUT, "\n".join(mistake.detail for mistake in error.mistakes)

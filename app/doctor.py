@@ -104,7 +104,10 @@ def _database(url: str | None) -> Iterator[Finding]:
         yield from _stored(engine, shown)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        remedy = "Start it, or mend its URL; the host must be reachable from here and the password right."
+        if where.get_backend_name() == "sqlite":
+            remedy = "Is this the file of a service, in a folder that we may write to? Else restore a backup."
+        else:
+            remedy = "Start it, or mend its URL; the host must be reachable from here and the password right."
         yield Finding("database", "problem", f"{shown} cannot be reached: {reason}", remedy)
     finally:
         engine.dispose()
@@ -138,7 +141,11 @@ def _workers(engine: Engine) -> Iterator[Finding]:
         alive = [worker for worker, is_alive in workers.all_of_them(session) if is_alive]
     if not alive:
         remedy = "Start one: `annealer up`, or `python -m worker` with the same database and broker."
-        yield Finding("workers", "warning", "None is alive: jobs will wait", remedy)
+        yield Finding("workers", "problem", "None is alive: jobs will wait", remedy)
+        return
+    if all(worker.is_drained for worker in alive):
+        remedy = f"Let one take jobs again: `annealer drain {alive[0].id} --undo`."
+        yield Finding("workers", "warning", f"{len(alive)} alive, all of them drained: jobs will wait", remedy)
         return
     yield Finding("workers", "ok", f"{len(alive)} alive, {sum(worker.slots for worker in alive)} slots")
     others = sorted({worker.version for worker in alive} - {__version__})

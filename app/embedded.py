@@ -72,6 +72,11 @@ class Part:
         """Whether it has ended without being told to."""
         return self.process is not None and self.process.poll() is not None
 
+    def last_words(self) -> str:
+        """The last line of its log: why it ended, where it has said so."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return f"It says: {lines[-1]}" if lines else ""
+
     def stop(self, seconds: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """End it: politely, and after `seconds`, or once `hurry` says so, at once."""
         if self.process is None:
@@ -225,7 +230,7 @@ class System:
         while not self._is_ready():
             for part in self.parts:
                 if part.has_died():
-                    raise CannotStart(f"{part.name} ended at once; its log is {part.log}.")
+                    raise CannotStart(f"{part.name} ended at once; its log is {part.log}. {part.last_words()}".rstrip())
             if time.monotonic() > deadline:
                 raise CannotStart(f"Not ready after {READY_SECONDS:g} s; the logs are in {self.folder / 'logs'}.")
             time.sleep(0.05)

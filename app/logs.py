@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from app.keytext import redact
-from app.settings import LogSettings
+from app.settings import LogSettings, load
 
 _everywhere: dict[str, str] = {}
 
@@ -39,8 +39,8 @@ def _redact(_logger: object, _method: str, line: Any) -> str:
 
 
 def configure() -> None:
-    """Send the program's own log entries and those of the libraries to stderr."""
-    settings = LogSettings()
+    """Send the program's own log entries and those of the libraries to stderr. Raises `SettingsInvalid`."""
+    settings = load(LogSettings)
     as_text = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     text = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     renderer: Processor = text if as_text else structlog.processors.JSONRenderer()

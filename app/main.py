@@ -41,7 +41,7 @@ from app.middleware import Trace
 from app.notify import Watcher
 from app.predictor import Predictor
 from app.queue import Bell
-from app.settings import Settings
+from app.settings import Settings, load
 from app.store import engine
 from app.throttle import Throttle
 from app.web import pages, signin
@@ -50,7 +50,7 @@ from app.web import pages, signin
 def create(settings: Settings | None = None) -> FastAPI:
     """The app, with settings from the environment unless they are given."""
     logs.configure()
-    settings = settings or Settings()
+    settings = settings or load(Settings)
     # Its pages of documentation load nothing from other hosts.
     app: FastAPI = FastAPIOffline(
         title=documents.TITLE, lifespan=_lifespan, dependencies=[Depends(refuse_unknown_parameters)]

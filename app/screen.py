@@ -157,7 +157,7 @@ def job_summary(job: JobView) -> Table:
     table.add_row("data set", job.dataset or "none")
     table.add_row("labels", Text(", ".join(f"{key}={value}" for key, value in job.labels.items()) or "none"))
     table.add_row("progress", f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}")
-    table.add_row("attempt", f"{job.attempt}; given up after {job.max_attempts} that fail")
+    table.add_row("attempt", f"{job.attempt}; {job.max_attempts} may fail, counted anew by a retry")
     table.add_row("owner", job.owner)
     if job.priority:
         table.add_row("priority", str(job.priority))

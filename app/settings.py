@@ -4,21 +4,50 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.store import objects
 from app.store.retention import UPLOADS_SECONDS, Leftover, Limit, Limits
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+S = TypeVar("S", bound=BaseSettings)
 
 SCRATCH = Path(tempfile.gettempdir()) / f"annealer-{os.getuid()}"
 """Where a worker keeps files on their way into the database unless it is told otherwise."""
 DATASETS = SCRATCH.with_name(f"{SCRATCH.name}-datasets")
 """Where the workers of a machine keep data sets that they have fetched."""
 
-
 MIB, GIB = 1024**2, 1024**3
+
+
+class SettingsInvalid(Exception):
+    """Which variables of the environment are wrong, and how. Their values are not told: some are secret."""
+
+
+def load(kind: type[S]) -> S:
+    """The settings of a kind, as the environment has them. Raises `SettingsInvalid`."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        told = [f"{prefix}{str(mistake['loc'][0]).upper()} {_wrong(mistake)}." for mistake in error.errors()]
+        raise SettingsInvalid(" ".join(told)) from None
+
+
+def _wrong(mistake: "ErrorDetails") -> str:
+    match mistake["type"]:
+        case "missing":
+            return "is not set"
+        case "too_short":
+            return f"should have at least {mistake['ctx']['min_length']} characters"
+        case "value_error":
+            return f"is wrong: {mistake['ctx']['error']}".rstrip(".")
+    return mistake["msg"].removeprefix("Input ").removeprefix("String ")
 
 
 def place_of(blobs: str) -> str | None:

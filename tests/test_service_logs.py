@@ -61,7 +61,9 @@ def test_format_and_level_are_settings() -> None:
 def test_a_format_that_there_is_not_is_refused() -> None:
     environment = {**os.environ, "ANNEALER_LOG_FORMAT": "xml"}
 
-    assert subprocess.run([sys.executable, "-c", SAY], capture_output=True, env=environment, check=False).returncode
+    done = subprocess.run([sys.executable, "-c", SAY], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode
+    assert "ANNEALER_LOG_FORMAT should be 'auto', 'json' or 'console'" in done.stderr
 
 
 def test_a_job_is_followed_through_both_logs_by_its_id(sqlite_url: str, broker_url: str, tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import sys
 from redis import Redis
 
 from app.questions import ALIVE_ON
-from app.settings import Settings
+from app.settings import Settings, load
 from app.store import engine, workers
 
 
 def main(kind: str) -> int:
     """0 while a worker of this host lives: the database says so of trainings, the broker of predictions."""
-    settings, host = Settings(), socket.gethostname()
+    settings, host = load(Settings), socket.gethostname()
     if kind == "prediction":
         with Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=5.0) as broker:
             return 0 if broker.exists(ALIVE_ON.format(host=host)) else 1

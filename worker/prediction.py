@@ -22,7 +22,7 @@ from torch import Tensor
 
 from app import logs
 from app.questions import Failure, Found, Model, packed, packed_failure
-from app.settings import Settings
+from app.settings import Settings, SettingsInvalid, load
 from app.store import engine, ids, migrate
 from app.store.engine import is_unavailable
 from app.store.errors import BlobDamaged, StorageAway
@@ -43,18 +43,19 @@ MOST_IMAGES = 2_000
 
 def main() -> None:
     """Answer until told to stop."""
+    try:
+        _run()
+    except (SettingsInvalid, DeviceUnavailable, migrate.SchemaMismatch) as error:
+        sys.exit(f"annealer prediction worker: {error}")
+
+
+def _run() -> None:
     logs.configure()
-    settings, own = Settings(), PredictionSettings()
+    settings, own = load(Settings), load(PredictionSettings)
     torch.set_num_threads(own.threads)
-    try:
-        chosen = device.choose(own.device)
-    except DeviceUnavailable as error:
-        sys.exit(f"annealer prediction worker: {error}")
+    chosen = device.choose(own.device)
     database = engine.create(settings.database_url.get_secret_value())
-    try:
-        migrate.check_schema(database)
-    except migrate.SchemaMismatch as error:
-        sys.exit(f"annealer prediction worker: {error}")
+    migrate.check_schema(database)
     worker_id = ids.new("work")
     logs.identify(worker=worker_id)
     folder = own.scratch / worker_id

@@ -8,7 +8,7 @@ from celery.signals import setup_logging, worker_shutting_down
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs, queue
-from app.settings import Settings
+from app.settings import Settings, SettingsInvalid, load
 from app.store import engine, migrate, workers
 from app.telemetry import observe
 from worker import forkserver, hearing, tasks, telemetry
@@ -23,22 +23,24 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Serve jobs until told to stop; running ones are checkpointed and handed back."""
+    try:
+        _serve()
+    except (SettingsInvalid, migrate.SchemaMismatch, telemetry.CannotServe) as error:
+        sys.exit(f"annealer worker: {error}")
+
+
+def _serve() -> None:
     logs.configure()
     forkserver.warm()
-    settings, worker_settings = Settings(), WorkerSettings()
+    settings, worker_settings = load(Settings), load(WorkerSettings)
     database = engine.create(settings.database_url.get_secret_value(), settings.blobs)
-    try:
-        migrate.check_schema(database)
-    except migrate.SchemaMismatch as error:
-        sys.exit(f"annealer worker: {error}")
+    migrate.check_schema(database)
     observe(database)
     broker_url = settings.broker_url.get_secret_value()
     station = Station(database, queue.Bell(broker_url), worker_settings, _machine(worker_settings))
     logs.identify(worker=station.id)
-    try:
-        telemetry.serve(station)
-    except telemetry.CannotServe as error:
-        sys.exit(f"annealer worker: {error}")
+    sweeper = Sweeper(station)
+    telemetry.serve(station)
     station.open_scratch()
     celery = queue.make(broker_url, publisher=False)
     tasks.bind(celery, station)
@@ -47,7 +49,6 @@ def main() -> None:
     setup_logging.connect(lambda **_: None, weak=False)
     drain = Drain(station)
     worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
-    sweeper = Sweeper(station)
     sweeper.start()
     try:
         # Until Celery listens to it, which is a second or two.

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from app import __version__
-from app.settings import KeepSettings
+from app.settings import KeepSettings, load
 from app.store import migrate, retention, sweep, workers
 from app.store.engine import is_unavailable, retry
 from app.store.states import Outcome
@@ -39,7 +39,7 @@ class Sweeper(threading.Thread):
         super().__init__(name="sweeper", daemon=True)
         self._station = station
         self._collected_at = float("-inf")
-        self._keep = KeepSettings()
+        self._keep = load(KeepSettings)
         self._was_away = False
         self._others_have_until = 0.0
         self._memory: Used = {}

@@ -47,11 +47,11 @@ def gc(
 
     Workers do so by themselves every ten minutes.
     """
-    from app.settings import KeepSettings
+    from app.settings import KeepSettings, load
     from app.store import engine as engines
     from app.store import retention
 
-    keep = KeepSettings()
+    keep = load(KeepSettings)
     with place.database(data) as engine:
         if dry_run:
             with engines.read(engines.patient(engine)) as session:
@@ -122,7 +122,8 @@ def migrate() -> None:
     if not database_url:
         typer.echo("ANNEALER_DATABASE_URL is not set.", err=True)
         raise typer.Exit(BAD_INPUT)
-    store.upgrade(database_url)
+    with place.refusals():
+        store.upgrade(database_url)
     typer.echo("The database is up to date.")
 
 

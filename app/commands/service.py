@@ -7,14 +7,21 @@ from typing import Annotated
 
 import typer
 
-from app.commands import specfile, terminal, watching
+from app.commands import place, specfile, terminal, watching
 from app.commands.place import USUAL
 from app.commands.terminal import SpecFile
 
 commands = typer.Typer(rich_markup_mode=None)
 
-Slots = Annotated[int, typer.Option(min=1, help="Jobs trained at the same time.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of a training; default: cores / slots.")]
+Slots = Annotated[
+    int, typer.Option(min=1, max=64, envvar="ANNEALER_WORKER_SLOTS", help="Jobs trained at the same time.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1024, envvar="ANNEALER_WORKER_THREADS", help="CPU threads of a training; default: cores / slots."
+    ),
+]
 
 
 @commands.command()
@@ -29,7 +36,7 @@ def up(
 
     # Only this machine reaches it, and so keys are asked for only where somebody wants it.
     system = System(data, port, slots, threads, keys=os.environ.get("ANNEALER_KEYS", "off"), say=typer.echo)
-    with system:
+    with place.refusals(), system:
         program = terminal.program()
         typer.echo(f"Annealer is ready at {system.url} (documentation: {system.url}/docs).")
         typer.echo(f"Everything is in {data}/; logs are in {data}/logs/. Ctrl-C stops.")
@@ -57,7 +64,7 @@ def demo(
     folder = _free_folder(data)
     console = Console()
     console.print(f"Starting the API, a broker and a worker in {folder}/ …", highlight=False)
-    with System(folder, free_port()) as system, Client(system.url) as client:
+    with place.refusals(), System(folder, free_port()) as system, Client(system.url) as client:
         job = client.submit(document.value)
         console.print(f"Submitted {spec} as {job.id}.", highlight=False, soft_wrap=True)
         try:

@@ -31,13 +31,19 @@ class SchemaMismatch(Exception):
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring a database up to a revision; many may try at once. Bundled data sets are made known."""
+    """Bring a database up to a revision; many may try at once. Bundled data sets are made known.
+
+    Raises `SchemaMismatch` for one that is newer than this code.
+    """
     engine = create(url)
-    with _exclusively(engine) as connection:
-        command.upgrade(config(connection), revision)
-    if revision == "head":
-        retry(engine, _register_bundled)
-    engine.dispose()
+    try:
+        with _exclusively(engine) as connection:
+            _refuse_newer(_version(connection))
+            command.upgrade(config(connection), revision)
+        if revision == "head":
+            retry(engine, _register_bundled)
+    finally:
+        engine.dispose()
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -50,14 +56,23 @@ def downgrade(url: str, revision: str) -> None:
 
 def check_schema(engine: Engine) -> None:
     """Raise `SchemaMismatch` unless the database is at this code's version."""
-    head, *_ = known = revisions()
+    head = revisions()[0]
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current == head:
-        return
-    if current is None or current in known:
+        current = _version(connection)
+    _refuse_newer(current)
+    if current != head:
         detail = f"The database is at version {current or 'none'} and this program needs {head}"
         raise SchemaMismatch(detail, "run `annealer migrate`.")
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(current: str | None) -> None:
+    if current is None or current in revisions():
+        return
+    head = revisions()[0]
     detail = f"The database is at version {current}, and this program, Annealer {__version__}, knows none after {head}"
     raise SchemaMismatch(detail, "upgrade this program, it is older than the database.")
 

@@ -97,6 +97,15 @@ def test_a_database_at_another_version_is_refused_with_the_remedy(engine: Engine
         migrate.check_schema(engine)
 
 
+def test_a_newer_database_is_left_as_it_is(engine: Engine, database_url: str) -> None:
+    with write(engine) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    for ask in (lambda: migrate.upgrade(database_url), lambda: migrate.check_schema(engine)):
+        with pytest.raises(migrate.SchemaMismatch, match=r"version 9999, .* upgrade this program"):
+            ask()
+
+
 def test_bundled_data_sets_are_known_after_an_upgrade(engine: Engine) -> None:
     with read(engine) as session:
         assert datasets.facts(datasets.get(session, "mnist5k")) == data.load("mnist5k").facts
