@@ -10,6 +10,8 @@ from typing import Any
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
 
 from app import telemetry
 
@@ -68,6 +70,9 @@ class Bell:
 
     def __init__(self, broker_url: str) -> None:
         self._app = make(broker_url, publisher=True)
+        self._broker = Redis.from_url(
+            broker_url, socket_connect_timeout=PUBLISH_SECONDS, socket_timeout=PUBLISH_SECONDS
+        )
         self._quiet_until = 0.0
         self._lock = threading.Lock()
         self.failures = 0
@@ -82,6 +87,17 @@ class Bell:
             self._remember(error)
             return False
         return True
+
+    def unheard(self, device: str) -> int:
+        """How many bells are about that nobody has heard yet; none where the broker is away."""
+        if time.monotonic() < self._quiet_until:
+            return 0
+        try:
+            # Of Celery's queues in Redis each is a list of its name.
+            return int(self._broker.llen(name(device)))
+        except (RedisError, OSError) as error:
+            self._remember(error)
+            return 0
 
     def answers(self) -> bool:
         """Whether the broker is there."""

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -141,15 +142,17 @@ class Sweeper(threading.Thread):
         """For jobs that could run here and whose last bell is long ago; and look for them ourselves.
 
         A busy worker looks for work once it is free, and a drained one may not: bells of theirs would pile up in the
-        broker while nobody is free to hear them, and the jobs would count as rung for.
+        broker while nobody is free to hear them, and the jobs would count as rung for. Nor is one free who is between
+        two jobs, and so bells that nobody has heard yet count too.
         """
         station = self._station
         if not (station.takes_jobs and station.devices.has_a_free_slot):
             return
         offers = station.offers
         rung = retry(station.engine, lambda session: sweep.needing_bell(session, BELL_SECONDS, offers))
-        for _, device in rung:
-            station.bell.ring(device)
+        for device, jobs in Counter(device for _, device in rung).items():
+            for _ in range(jobs - station.bell.unheard(device)):
+                station.bell.ring(device)
         # Bells may be lost, or heard by a worker that is too busy for the job and rings for it again.
         has_overdue = retry(station.engine, lambda session: sweep.has_overdue(session, BELL_SECONDS, offers))
         if rung or has_overdue:

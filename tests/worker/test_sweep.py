@@ -72,6 +72,18 @@ def test_an_idle_worker_rings_for_jobs_that_have_waited_and_looks_for_them_itsel
     assert found == [station]
 
 
+def test_bells_that_nobody_has_heard_are_not_rung_again(
+    station: Station, shop: Shop, broker_url: str, found: list[Station]
+) -> None:
+    """A worker that is free for a moment after each of many jobs must not ring for all others every time."""
+    for _ in range(3):
+        shop.submit()
+
+    assert [rung(station, broker_url) for _ in range(3)] == [3, 3, 3]
+    shop.submit()
+    assert rung(station, broker_url) == 4
+
+
 def test_an_idle_worker_looks_for_a_job_that_others_ring_for_and_are_too_busy_to_take(
     station: Station, shop: Shop, broker_url: str, found: list[Station]
 ) -> None:
