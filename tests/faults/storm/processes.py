@@ -40,6 +40,12 @@ class ProcessStorm(Storm[Worker]):
             kinds += [self._keep_database_busy]
         return kinds
 
+    def run(self) -> None:
+        # The system's own worker takes a training to hang after a quarter of an hour, longer than a storm lasts.
+        for worker in [*self.system.workers]:
+            self.system.kill(worker)
+        super().run()
+
     def supervise(self) -> None:
         """Start API and workers again."""
         self.system.start_api()
