@@ -3,18 +3,19 @@
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
 import httpx
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from app.client import Client
 from app.store import engine as engines
 from app.store import ids
-from app.store.engine import write
+from app.store.engine import read, write
 from tests.faults.postgres import Postgres
 from tests.faults.proxy import Proxy
 from tests.faults.service import SECONDS, Service
@@ -25,6 +26,12 @@ MARK = "ANNEALER_TEST_SYSTEM"
 """In the environment of all that a system starts, so that what is left of it can be found."""
 
 LEASE_SECONDS = 2.0
+RESTING_SECONDS = 0.2
+RESTING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND state = 'idle in transaction'
+    AND clock_timestamp() - state_change > make_interval(secs => :seconds)
+"""
 
 
 class System(Service):
@@ -156,20 +163,16 @@ class System(Service):
         await_true(lambda: len(self.worker.children()) == 1, SECONDS)
         return self.worker.children()[0]
 
-    def is_locked(self) -> bool:
-        """Whether somebody has kept SQLite's write lock for a second."""
-        if self.postgres:
-            return False
-        try:
-            with self.writing(patience=1):
-                return False
-        except sqlite3.OperationalError:
-            return True
+    def has_open_transaction(self) -> bool:
+        """Whether somebody on PostgreSQL rests in the middle of a transaction."""
+        time.sleep(RESTING_SECONDS)
+        with read(self.engine) as session:
+            return bool(session.scalar(text(RESTING), {"seconds": RESTING_SECONDS / 2}))
 
     @contextmanager
-    def writing(self, patience: float = 10) -> Iterator[None]:
-        """Hold SQLite's write lock, once nobody else does. `sqlite3.OperationalError` after `patience` seconds."""
-        connection = sqlite3.connect(make_url(self.database_url).database or "", isolation_level=None, timeout=patience)
+    def writing(self) -> Iterator[None]:
+        """Hold SQLite's write lock, once nobody else does. `sqlite3.OperationalError` after ten seconds."""
+        connection = sqlite3.connect(make_url(self.database_url).database or "", isolation_level=None, timeout=10)
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -209,6 +212,13 @@ def is_running(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def stop(worker: Worker) -> None:
+    """Send SIGSTOP and wait for its effect: until the kernel gets round to it, threads go on."""
+    worker.signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{worker.pid}/task")
+    await_true(lambda: all("State:\tT" in (task / "status").read_text() for task in tasks.iterdir()), SECONDS)
 
 
 def parents(pid: int) -> Iterator[int]:

@@ -16,7 +16,7 @@ from tests.faults.judge import judge
 from tests.faults.pace import here
 from tests.faults.proxy import Trap
 from tests.faults.service import ENDLESS, LONGER, SECONDS, TINY
-from tests.faults.system import LEASE_SECONDS, System, is_running
+from tests.faults.system import LEASE_SECONDS, System, is_running, stop
 from tests.servers import Worker, await_true, children
 
 CLOCK = r"""
@@ -61,12 +61,16 @@ def two_machines(system: System) -> dict[Worker, Path]:
 
 
 def stop_between_transactions(system: System, worker: Worker) -> None:
-    """Stopped in the middle of one, it would keep SQLite's lock, and so everybody waiting, for as long as it is."""
-    worker.signal(signal.SIGSTOP)
-    while system.is_locked():
+    """Stopped in the middle of one, it would keep its locks: on SQLite while it is, on PostgreSQL `GONE_SECONDS`."""
+    if system.postgres is None:
+        with system.writing():
+            stop(worker)
+        return
+    stop(worker)
+    while system.has_open_transaction():
         worker.signal(signal.SIGCONT)
         time.sleep(0.1)
-        worker.signal(signal.SIGSTOP)
+        stop(worker)
 
 
 def outcomes(system: System, job: str) -> list[Outcome | None]:
