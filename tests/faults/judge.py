@@ -38,8 +38,8 @@ CLOSINGS = {
     Outcome.SUCCEEDED: {"succeeded"},
     Outcome.FAILED: {"failed"},
     Outcome.CANCELLED: {"cancelled"},
-    Outcome.LOST: {"requeued", "failed", "cancelled"},
-    Outcome.CRASHED: {"requeued", "failed", "cancelled"},
+    Outcome.LOST: {"requeued", "paused", "failed", "cancelled"},
+    Outcome.CRASHED: {"requeued", "paused", "failed", "cancelled"},
     Outcome.RELEASED: {"released", "paused", "cancelled"},
 }
 """How an attempt's end is told."""

@@ -38,7 +38,8 @@ HEARD_SECONDS = 3.0
 
 MOST_KILOBYTES_A_MINUTE = 1024.0
 """What still counts as flat: an allocator's own unrest over minutes."""
-MOST_HANDLES_MORE = 3.0
+MOST_HANDLES_A_MINUTE = 0.3
+"""One for a hundred jobs. A worker that has a job at the moment has some more than one that has none."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Trend:
-    """How a process has changed once it was warm: first and last are medians over a tenth of the samples."""
+    """How a process has changed once it was warm: medians over the first and last tenth of the samples, and the slope.
+
+    The slope a minute is that of a line through all samples.
+    """
 
     part: str
     kilobytes: tuple[float, float, float]
@@ -63,8 +67,7 @@ class Trend:
     @property
     def is_flat(self) -> bool:
         """Whether it would go on like this for ever."""
-        first, last, _ = self.handles
-        return self.kilobytes[2] < MOST_KILOBYTES_A_MINUTE and last - first <= MOST_HANDLES_MORE
+        return self.kilobytes[2] < MOST_KILOBYTES_A_MINUTE and self.handles[2] < MOST_HANDLES_A_MINUTE
 
     def __str__(self) -> str:
         memory, handles, threads = self.kilobytes, self.handles, self.threads

@@ -163,11 +163,17 @@ class System(Service):
         await_true(lambda: len(self.worker.children()) == 1, SECONDS)
         return self.worker.children()[0]
 
-    def has_open_transaction(self) -> bool:
-        """Whether somebody on PostgreSQL rests in the middle of a transaction."""
-        time.sleep(RESTING_SECONDS)
-        with read(self.engine) as session:
-            return bool(session.scalar(text(RESTING), {"seconds": RESTING_SECONDS / 2}))
+    def freeze(self, worker: Worker) -> None:
+        """Stop a worker where it holds no lock; SQLite's would be kept while it is, PostgreSQL's `GONE_SECONDS`."""
+        if self.postgres is None:
+            with self.writing():
+                _stop(worker)
+            return
+        _stop(worker)
+        while self._has_open_transaction():
+            worker.signal(signal.SIGCONT)
+            time.sleep(0.1)
+            _stop(worker)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -195,6 +201,12 @@ class System(Service):
         with write(self.engine) as session:
             clear(session)
 
+    def _has_open_transaction(self) -> bool:
+        """Whether somebody on PostgreSQL rests in the middle of a transaction."""
+        time.sleep(RESTING_SECONDS)
+        with read(self.engine) as session:
+            return bool(session.scalar(text(RESTING), {"seconds": RESTING_SECONDS / 2}))
+
     @contextmanager
     def _environment(self, more: dict[str, str] | None = None) -> Iterator[None]:
         before = os.environ.copy()
@@ -214,13 +226,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def stop(worker: Worker) -> None:
-    """Send SIGSTOP and wait for its effect: until the kernel gets round to it, threads go on."""
-    worker.signal(signal.SIGSTOP)
-    tasks = Path(f"/proc/{worker.pid}/task")
-    await_true(lambda: all("State:\tT" in (task / "status").read_text() for task in tasks.iterdir()), SECONDS)
-
-
 def parents(pid: int) -> Iterator[int]:
     """The process, its parent and so on."""
     while pid > 1:
@@ -229,3 +234,17 @@ def parents(pid: int) -> Iterator[int]:
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             return
+
+
+def _stop(worker: Worker) -> None:
+    """Send SIGSTOP and wait for its effect: until the kernel gets round to it, threads go on."""
+    worker.signal(signal.SIGSTOP)
+    await_true(lambda: _is_stopped(worker.pid), SECONDS)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether all threads of the process are."""
+    try:
+        return all("State:\tT" in (task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -124,6 +124,25 @@ def test_22_a_pause_of_a_child_that_hangs(system: System) -> None:
 
 
 @pytest.mark.faults
+def test_22_a_pause_of_a_worker_that_is_gone(system: System) -> None:
+    """The job is paused once its lease has run out."""
+    system.start_worker()
+    job = system.submit(LONGER)
+    system.await_epoch(job, 4)
+    stopped = next(worker for worker in system.workers if worker.children())
+    system.freeze(stopped)
+
+    system.client.pause(job)
+    system.await_status(job, Status.PAUSED)
+    stopped.signal(signal.SIGCONT)
+    system.client.resume(job)
+
+    system.await_final(job)
+    assert "stopped renewing its lease. The job is paused, as was asked; resumed, it goes on" in system.story(job)
+    judge(system, {job: LONGER})
+
+
+@pytest.mark.faults
 def test_20_and_21_cancels_at_any_moment(system: System) -> None:
     """Forty jobs, each cancelled at a moment of its own between the submit and some time after its end."""
     dice = random.Random(20)

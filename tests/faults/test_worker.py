@@ -16,7 +16,7 @@ from tests.faults.judge import judge
 from tests.faults.pace import here
 from tests.faults.proxy import Trap
 from tests.faults.service import ENDLESS, LONGER, SECONDS, TINY
-from tests.faults.system import LEASE_SECONDS, System, is_running, stop
+from tests.faults.system import LEASE_SECONDS, System, is_running
 from tests.servers import Worker, await_true, children
 
 CLOCK = r"""
@@ -58,19 +58,6 @@ def two_machines(system: System) -> dict[Worker, Path]:
     system.workers.pop().stop()
     folders = [system.folder / name for name in ("machine", "another machine")]
     return {system.start_worker(scratch=str(folder)): folder for folder in folders}
-
-
-def stop_between_transactions(system: System, worker: Worker) -> None:
-    """Stopped in the middle of one, it would keep its locks: on SQLite while it is, on PostgreSQL `GONE_SECONDS`."""
-    if system.postgres is None:
-        with system.writing():
-            stop(worker)
-        return
-    stop(worker)
-    while system.has_open_transaction():
-        worker.signal(signal.SIGCONT)
-        time.sleep(0.1)
-        stop(worker)
 
 
 def outcomes(system: System, job: str) -> list[Outcome | None]:
@@ -177,7 +164,7 @@ def test_07_a_worker_that_was_stopped_past_its_lease_writes_nothing(system: Syst
     system.await_epoch(job, 4)
     stopped = next(worker for worker in system.workers if worker.children())
 
-    stop_between_transactions(system, stopped)
+    system.freeze(stopped)
     since = time.time()
     assert system.recovered(job, since) < LEASE_SECONDS + here(5)
     stopped.signal(signal.SIGCONT)
